@@ -4,7 +4,7 @@ export default defineConfig({
   test: {
     include: ['{libs,services,test}/**/*.test.ts'],
     exclude: ['**/node_modules/**'],
-    testTimeout: 30_000,
+    testTimeout: 20_000,
     hookTimeout: 60_000,
     maxWorkers: 2,
   },

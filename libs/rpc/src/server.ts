@@ -1,0 +1,170 @@
+import { randomUUID } from 'node:crypto'
+import { type CallContext, runInCall } from './context.ts'
+import { rpcError } from './errors.ts'
+import { type Call, compose, type Layer, type Next } from './layer.ts'
+import { textOf } from './metadata.ts'
+import {
+  type Method,
+  type MethodDefinition,
+  methodsOf,
+  type RequestOutput,
+  type ResponseInput,
+  type ServiceDefinition,
+} from './method.ts'
+import { toTransportError } from './status.ts'
+import type { IncomingCall, Route } from './transport.ts'
+
+type ServerMethod<M extends MethodDefinition> = M['requestStream'] extends true
+  ? M['responseStream'] extends true
+    ? (requests: AsyncIterable<RequestOutput<M>>, call: CallContext) => AsyncIterable<ResponseInput<M>>
+    : (requests: AsyncIterable<RequestOutput<M>>, call: CallContext) => Promise<ResponseInput<M>>
+  : M['responseStream'] extends true
+    ? (request: RequestOutput<M>, call: CallContext) => AsyncIterable<ResponseInput<M>>
+    : (request: RequestOutput<M>, call: CallContext) => Promise<ResponseInput<M>>
+
+/**
+ * What a service implements: a plain typed object, unary methods return a Promise, streams an AsyncIterable. A method
+ * that is left out answers UNIMPLEMENTED.
+ */
+export type Handlers<D extends ServiceDefinition> = {
+  readonly [K in keyof D['methods']]?: ServerMethod<D['methods'][K]>
+}
+
+/** A definition with its handlers, the types tied together by {@link implement}. */
+export interface Implementation {
+  readonly definition: ServiceDefinition
+  readonly handlers: Readonly<Record<string, unknown>>
+}
+
+export const implement = <D extends ServiceDefinition>(
+  definition: D,
+  handlers: Handlers<D>,
+): Implementation => ({
+  definition,
+  handlers: handlers as Readonly<Record<string, unknown>>,
+})
+
+/** Methods of the contract that an implementation leaves out, as `package.Service/Method`. */
+export const unimplementedMethods = ({ definition, handlers }: Implementation): string[] =>
+  Object.entries(definition.methods)
+    .filter(([key]) => !handlers[key])
+    .map(([, method]) => `${definition.fullName}/${method.name}`)
+
+/** One route per method, each call going through `layers` (outermost first) to its handler. */
+export function routesOf({ definition, handlers }: Implementation, layers: readonly Layer[]): Route[] {
+  return Object.entries(methodsOf(definition)).map(([key, method]) => {
+    const handler = handlers[key] as ((request: unknown, context: CallContext) => unknown) | undefined
+    const next = compose(layers, handler ? callHandler(method, handler) : unimplemented(method))
+    return {
+      method,
+      unary: (incoming, bytes) => answerUnary(method, next, incoming, bytes),
+      stream: (incoming, requests) => answerStream(method, next, incoming, requests),
+    }
+  })
+}
+
+const contexts = new WeakMap<Call, CallContext>()
+
+/** The context that a server call runs in; layers read the caller's identity from it. */
+export const contextOf = (call: Call): CallContext | undefined => contexts.get(call)
+
+function callHandler(method: Method, handler: (request: unknown, context: CallContext) => unknown): Next {
+  return async (call) => {
+    const context = contexts.get(call)
+    if (!context)
+      throw new Error('A layer replaced the call: layers of a server pass on the call they were given.')
+    const answer = handler(call.request, context)
+    return method.responseStream ? answer : await (answer as Promise<unknown>)
+  }
+}
+
+const unimplemented =
+  (method: Method): Next =>
+  async () => {
+    throw rpcError(
+      'METHOD_UNIMPLEMENTED',
+      `${method.service}/${method.name} is part of the contract but not yet of this version.`,
+    )
+  }
+
+function open(
+  method: Method,
+  incoming: IncomingCall,
+  request: unknown,
+): { call: Call; context: CallContext } {
+  const { metadata, deadline, signal } = incoming
+  const context: CallContext = {
+    requestId: textOf(metadata, 'x-request-id') || randomUUID(),
+    userId: textOf(metadata, 'docmesh-user-id'),
+    tenantId: textOf(metadata, 'docmesh-tenant-id'),
+    deadline,
+    signal,
+  }
+  const call: Call = { method, metadata, deadline, signal, request }
+  contexts.set(call, context)
+  return { call, context }
+}
+
+async function answerUnary(
+  method: Method,
+  next: Next,
+  incoming: IncomingCall,
+  bytes: Uint8Array,
+): Promise<Uint8Array> {
+  try {
+    const { call, context } = open(method, incoming, decode(method, bytes))
+    return method.response.encode(await runInCall(context, () => next(call)))
+  } catch (error) {
+    throw toTransportError(error)
+  }
+}
+
+async function* answerStream(
+  method: Method,
+  next: Next,
+  incoming: IncomingCall,
+  requests: AsyncIterable<Uint8Array>,
+): AsyncIterable<Uint8Array> {
+  try {
+    const decoded = decodeAll(method, requests)
+    const { call, context } = open(
+      method,
+      incoming,
+      method.requestStream ? decoded : await first(method, decoded),
+    )
+    const answer = await runInCall(context, () => next(call))
+    if (!method.responseStream) {
+      yield method.response.encode(answer)
+      return
+    }
+    const iterator = (answer as AsyncIterable<unknown>)[Symbol.asyncIterator]()
+    try {
+      for (;;) {
+        const { done, value } = await runInCall(context, () => iterator.next())
+        if (done) return
+        yield method.response.encode(value)
+      }
+    } finally {
+      await iterator.return?.()
+    }
+  } catch (error) {
+    throw toTransportError(error)
+  }
+}
+
+function decode(method: Method, bytes: Uint8Array): unknown {
+  try {
+    return method.request.decode(bytes)
+  } catch (cause) {
+    throw rpcError('MALFORMED_MESSAGE', `The request of ${method.name} cannot be decoded.`, { cause })
+  }
+}
+
+async function* decodeAll(method: Method, requests: AsyncIterable<Uint8Array>): AsyncIterable<unknown> {
+  for await (const bytes of requests) yield decode(method, bytes)
+}
+
+async function first(method: Method, requests: AsyncIterable<unknown>): Promise<unknown> {
+  for await (const request of requests) return request
+  throw rpcError('MALFORMED_MESSAGE', `${method.name} takes one request message; none came.`)
+}

@@ -1,0 +1,156 @@
+// RpcError ↔ google.rpc.Status in `grpc-status-details-bin` (the standard rich error model).
+import {
+  BadRequest,
+  ErrorInfo,
+  QuotaFailure,
+  ResourceInfo,
+  RetryInfo,
+} from '@docmesh/contracts/google/rpc/error_details'
+import { Status } from '@docmesh/contracts/google/rpc/status'
+import { Code } from './codes.ts'
+import { RpcError, type RpcErrorOptions, rpcError } from './errors.ts'
+import { type Metadata, textOf } from './metadata.ts'
+import { TransportError } from './transport.ts'
+
+const DETAILS = 'grpc-status-details-bin'
+const PUSHBACK = 'grpc-retry-pushback-ms'
+const DOMAIN = 'docmesh'
+const TYPE_PREFIX = 'type.googleapis.com/'
+
+interface AnyMessage {
+  readonly typeUrl: string
+  readonly value: Buffer
+}
+
+const pack = <T>(
+  type: { $type: string; encode(message: T): { finish(): Uint8Array } },
+  message: T,
+): AnyMessage => ({
+  typeUrl: TYPE_PREFIX + type.$type,
+  value: Buffer.from(type.encode(message).finish()),
+})
+
+/** Duration on the wire has whole seconds and nanoseconds apart. */
+const duration = (ms: number) => ({
+  seconds: BigInt(Math.floor(ms / 1000)),
+  nanos: Math.round((ms % 1000) * 1e6),
+})
+
+function detailsOf({ reason, options }: RpcError): AnyMessage[] {
+  const { fields, resource, retryAfterMs, quota, metadata } = options
+  const details = [
+    pack(ErrorInfo, ErrorInfo.fromPartial({ reason, domain: DOMAIN, metadata: { ...metadata } })),
+  ]
+  if (fields) details.push(pack(BadRequest, BadRequest.fromPartial({ fieldViolations: [...fields] })))
+  if (resource) {
+    details.push(
+      pack(
+        ResourceInfo,
+        ResourceInfo.fromPartial({ resourceType: resource.type, resourceName: resource.name }),
+      ),
+    )
+  }
+  if (retryAfterMs !== undefined) {
+    details.push(pack(RetryInfo, RetryInfo.fromPartial({ retryDelay: duration(retryAfterMs) })))
+  }
+  if (quota) details.push(pack(QuotaFailure, QuotaFailure.fromPartial({ violations: [quota] })))
+  return details
+}
+
+/** The only place where an error becomes a status. Anything unknown is opaque outside: its cause belongs in the log. */
+export function toTransportError(error: unknown): TransportError {
+  const known = presentable(error)
+  const status = Status.fromPartial({ code: known.code, message: known.message, details: detailsOf(known) })
+  const metadata: Metadata = { [DETAILS]: Status.encode(status).finish() }
+  if (known.options.retryAfterMs !== undefined)
+    metadata[PUSHBACK] = String(Math.ceil(known.options.retryAfterMs))
+  return new TransportError(known.code, known.message, metadata)
+}
+
+function presentable(error: unknown): RpcError {
+  if (error instanceof RpcError) return error.remote ? withoutRemote(error) : error
+  if (error instanceof Error && error.name === 'AbortError')
+    return rpcError('CANCELLED', 'The call was cancelled.')
+  return rpcError('INTERNAL', 'An internal error occurred.', { cause: error })
+}
+
+/** A dependency's status is never relayed as our own: its NOT_FOUND is not the caller's NOT_FOUND. */
+function withoutRemote(error: RpcError): RpcError {
+  if (error.code === Code.CANCELLED) return rpcError('CANCELLED', 'The call was cancelled.', { cause: error })
+  if (error.code === Code.DEADLINE_EXCEEDED) {
+    return rpcError('DEADLINE_EXCEEDED', 'A service behind this one did not answer in time.', {
+      cause: error,
+    })
+  }
+  const busy = error.code === Code.UNAVAILABLE || error.code === Code.RESOURCE_EXHAUSTED
+  return busy
+    ? rpcError('DEPENDENCY_UNAVAILABLE', 'A service behind this one is not available.', { cause: error })
+    : rpcError('INTERNAL', 'An internal error occurred.', { cause: error })
+}
+
+/** Rebuilds the error that the other process threw. */
+export function fromTransportError(error: TransportError, method: string): RpcError {
+  const { reason, options } = readDetails(error.metadata[DETAILS])
+  const pushback = textOf(error.metadata, PUSHBACK)
+  return new RpcError(
+    error.code as Code,
+    reason ?? FALLBACK_REASONS[error.code] ?? 'UNKNOWN',
+    error.message,
+    { ...options, cause: error },
+    {
+      method,
+      connectionFailed: error.connectionFailed,
+      notSent: error.notSent,
+      pushbackMs: /^-?\d+$/.test(pushback) ? Number(pushback) : undefined,
+    },
+  )
+}
+
+const FALLBACK_REASONS: Readonly<Record<number, string>> = {
+  [Code.CANCELLED]: 'CANCELLED',
+  [Code.DEADLINE_EXCEEDED]: 'DEADLINE_EXCEEDED',
+  [Code.UNAVAILABLE]: 'NO_ENDPOINT',
+  [Code.UNIMPLEMENTED]: 'METHOD_UNIMPLEMENTED',
+}
+
+function readDetails(bytes: string | Uint8Array | undefined): { reason?: string; options: RpcErrorOptions } {
+  if (!(bytes instanceof Uint8Array)) return { options: {} }
+  try {
+    return unpack(Status.decode(bytes).details)
+  } catch {
+    return { options: {} } // garbage from a foreign server must not hide its status
+  }
+}
+
+function unpack(details: readonly AnyMessage[]): { reason?: string; options: RpcErrorOptions } {
+  let reason: string | undefined
+  const options: { -readonly [K in keyof RpcErrorOptions]: RpcErrorOptions[K] } = {}
+  for (const { typeUrl, value } of details) {
+    switch (typeUrl.slice(TYPE_PREFIX.length)) {
+      case ErrorInfo.$type: {
+        const info = ErrorInfo.decode(value)
+        reason = info.reason
+        if (Object.keys(info.metadata).length > 0) options.metadata = info.metadata
+        break
+      }
+      case BadRequest.$type:
+        options.fields = BadRequest.decode(value).fieldViolations
+        break
+      case ResourceInfo.$type: {
+        const { resourceType, resourceName } = ResourceInfo.decode(value)
+        options.resource = { type: resourceType, name: resourceName }
+        break
+      }
+      case RetryInfo.$type: {
+        const { retryDelay } = RetryInfo.decode(value)
+        if (retryDelay) options.retryAfterMs = Number(retryDelay.seconds) * 1000 + retryDelay.nanos / 1e6
+        break
+      }
+      case QuotaFailure.$type: {
+        const violation = QuotaFailure.decode(value).violations[0]
+        if (violation) options.quota = { subject: violation.subject, description: violation.description }
+      }
+    }
+  }
+  return reason ? { reason, options } : { options }
+}
