@@ -1,0 +1,104 @@
+import { DiagnosticsServiceDefinition, HealthState } from '@docmesh/contracts/ops/v1/diagnostics'
+import type { Mesh } from '@docmesh/mesh'
+import { type Implementation, implement, invalidRequest, unimplementedMethods } from '@docmesh/rpc'
+import type { Health, Logger, LogLevel, Metrics } from '@docmesh/telemetry'
+import type { Lifecycle } from './lifecycle.ts'
+
+export interface DiagnosticsDeps {
+  readonly service: string
+  readonly instanceId: string
+  readonly version: string
+  readonly startedAt: number
+  readonly health: Health
+  readonly lifecycle: Lifecycle
+  readonly logger: Logger
+  readonly metrics: Metrics
+  readonly mesh: Mesh
+  readonly implementations: readonly Implementation[]
+}
+
+const LEVELS: readonly string[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] satisfies LogLevel[]
+const HEALTH = {
+  healthy: HealthState.HEALTHY,
+  degraded: HealthState.DEGRADED,
+  unhealthy: HealthState.UNHEALTHY,
+  unknown: HealthState.UNKNOWN,
+}
+
+/** docmesh.ops.v1.DiagnosticsService: the inside of this process. */
+export function diagnostics(deps: DiagnosticsDeps): Implementation {
+  const { health, lifecycle, logger, metrics, mesh, implementations } = deps
+  const own: Implementation = implement(DiagnosticsServiceDefinition, {
+    async getDiagnostics() {
+      const { state, checks } = health.report()
+      return {
+        process: processInfo(deps),
+        health: HEALTH[state],
+        checks: checks.map((check) => ({
+          name: check.name,
+          critical: check.critical,
+          state: { unknown: HealthState.UNKNOWN, passed: HealthState.HEALTHY, failed: HealthState.UNHEALTHY }[
+            check.state
+          ],
+          detail: check.state === 'failed' ? check.error : '',
+          ...(check.state === 'unknown'
+            ? {}
+            : { checkedAt: new Date(check.checkedAt), duration: duration(check.durationMs) }),
+        })),
+        lifecycle: lifecycle.state(),
+        transitions: [...lifecycle.history()],
+        metrics: metrics.summary().map(({ name, labels, sum, count, p50, p95, p99 }) => ({
+          name,
+          labels: { ...labels },
+          value: sum,
+          count: BigInt(count),
+          p50,
+          p95,
+          p99,
+        })),
+        breakers: mesh.breakers().map(({ service, methodClass, snapshot }) => ({
+          name: `${service} ${methodClass}`,
+          state: snapshot.state,
+          ...(snapshot.state === 'CLOSED' ? { calls: snapshot.calls, failures: snapshot.failures } : {}),
+          ...(snapshot.state === 'OPEN' ? { retryAt: new Date(Date.now() + snapshot.retryAfterMs) } : {}),
+        })),
+        logLevel: logger.level,
+        unimplementedMethods: [...implementations, own].flatMap(unimplementedMethods),
+      }
+    },
+    async setLogLevel({ level, duration: limit }) {
+      if (!LEVELS.includes(level))
+        throw invalidRequest([{ field: 'level', description: `write one of ${LEVELS.join(', ')}` }])
+      const previousLevel = logger.level
+      logger.level = level as LogLevel
+      if (limit) {
+        const back = (): void => {
+          logger.level = previousLevel
+        }
+        setTimeout(back, Number(limit.seconds) * 1_000 + limit.nanos / 1e6).unref()
+      }
+      return { previousLevel }
+    },
+  })
+  return own
+}
+
+const duration = (ms: number) => ({
+  seconds: BigInt(Math.floor(ms / 1_000)),
+  nanos: Math.round((ms % 1_000) * 1e6),
+})
+
+function processInfo({ service, instanceId, version, startedAt }: DiagnosticsDeps) {
+  const { rss, heapUsed } = process.memoryUsage()
+  return {
+    service,
+    instanceId,
+    version,
+    runtime: `node ${process.version}`,
+    platform: `${process.platform} ${process.arch}`,
+    pid: process.pid,
+    uptime: duration(Date.now() - startedAt),
+    rssBytes: BigInt(rss),
+    heapUsedBytes: BigInt(heapUsed),
+  }
+}
