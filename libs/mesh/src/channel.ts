@@ -63,7 +63,7 @@ export function createChannel(deps: ChannelDeps): Channel {
           onTransition: (from, { state: to }) => {
             state.set(BREAKER_STATES[to])
             transitions.inc({ ...labels, to: to.toLowerCase() as 'closed' | 'half_open' | 'open' })
-            logger.warn({ ...labels, from, to }, 'circuit breaker changed')
+            logger.warn({ breaker: labels, from, to }, 'circuit breaker changed')
           },
         },
       )

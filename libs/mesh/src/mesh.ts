@@ -68,7 +68,7 @@ export function joinMesh({ registryTargets, logger, metrics, transport = grpcJsC
         random: Math.random,
         onEjection: ({ instanceId, address }) => {
           ejections.inc({ service: name, reason: 'consecutive_failures' })
-          logger.warn({ service: name, instance_id: instanceId, address }, 'endpoint ejected')
+          logger.warn({ instance: { service: name, id: instanceId, address } }, 'endpoint ejected')
         },
       })
       endpoints.update(byService.get(name) ?? [])

@@ -1,0 +1,27 @@
+import { RegistryServiceDefinition } from '@docmesh/contracts/registry/v1/registry'
+import { grpcJsClient, implement } from '@docmesh/rpc'
+import { runService } from '@docmesh/service'
+import { env } from './env.ts'
+import { registryHandlers } from './handlers.ts'
+import { startHealthChecks } from './health-checks.ts'
+import { observeRegistry } from './observe.ts'
+import { createRegistry } from './registry.ts'
+import { startSweeping } from './sweep.ts'
+
+await runService('registry', env, async ({ env, own, clock, ids, logger, metrics }) => {
+  const { leaseTtlMs, suspectGraceMs, healthIntervalMs: intervalMs, healthTimeoutMs: timeoutMs } = env
+  const registry = createRegistry({
+    epoch: ids(),
+    leaseTtlMs,
+    suspectGraceMs,
+    monotonic: () => performance.now(),
+    clock,
+  })
+  observeRegistry(registry, metrics, logger)
+  own(startSweeping(registry))
+  own(startHealthChecks(registry, { transport: grpcJsClient, intervalMs, timeoutMs, logger }))
+  return {
+    serve: [implement(RegistryServiceDefinition, registryHandlers(registry, metrics))],
+    stopping: () => registry.close(),
+  }
+})
