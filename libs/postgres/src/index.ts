@@ -1,0 +1,6 @@
+export { type EmbeddedPostgres, type EmbeddedPostgresOptions, startEmbeddedPostgres } from './embedded.ts'
+export { freePort } from './free-port.ts'
+export type { Listener } from './listener.ts'
+export { type MigrateOptions, migrate, readMigrations } from './migrate.ts'
+export { openPostgres, type PoolStats, type Postgres, type PostgresOptions } from './postgres.ts'
+export type { Queryable, TransactionOptions } from './transaction.ts'

@@ -1,0 +1,5 @@
+export { freePort } from '@docmesh/postgres'
+export { type EventuallyOptions, eventually } from './eventually.ts'
+export { type FakeClock, fakeClock } from './fake-clock.ts'
+export { type TcpProxy, tcpProxy } from './tcp-proxy.ts'
+export { type TestDatabase, type TestDatabaseOptions, testDatabase } from './test-database.ts'
