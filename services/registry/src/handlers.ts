@@ -4,9 +4,16 @@ import {
   type Registration,
   type RegistryServiceDefinition,
 } from '@docmesh/contracts/registry/v1/registry'
-import { type Handlers, invalidRequest, rpcError } from '@docmesh/rpc'
+import {
+  type Handlers,
+  invalidRequest,
+  type Page,
+  type PageRequest,
+  pageFrom,
+  readPage,
+  rpcError,
+} from '@docmesh/rpc'
 import type { Metrics } from '@docmesh/telemetry'
-import { pageOf } from './page.ts'
 import type { Registry } from './registry.ts'
 import { descriptionFrom, duration, instance, stateFrom, updateMessage } from './wire.ts'
 
@@ -70,9 +77,9 @@ export function registryHandlers(
       }
       if (!signal.aborted) throw rpcError('SHUTTING_DOWN', 'This replica of the registry is ending.')
     },
-    async listServices({ pageSize, pageToken }) {
+    async listServices(request) {
       const groups = Map.groupBy(registry.members(), ({ service }) => service)
-      const { items, nextPageToken } = pageOf([...groups.keys()].sort(), (name) => name, pageSize, pageToken)
+      const { items, nextPageToken } = pageOf([...groups.keys()].sort(), (name) => name, request)
       return {
         nextPageToken,
         services: items.map((service) => {
@@ -87,14 +94,14 @@ export function registryHandlers(
         }),
       }
     },
-    async listInstances({ service, pageSize, pageToken }) {
+    async listInstances(request) {
       const key = (member: { service: string; instanceId: string }) =>
         `${member.service}/${member.instanceId}`
       const members = registry
         .members()
-        .filter((member) => service === '' || member.service === service)
+        .filter(({ service }) => request.service === '' || service === request.service)
         .sort((a, b) => (key(a) < key(b) ? -1 : 1))
-      const { items, nextPageToken } = pageOf(members, key, pageSize, pageToken)
+      const { items, nextPageToken } = pageOf(members, key, request)
       return { instances: items.map(instance), nextPageToken }
     },
     async getStatus() {
@@ -107,4 +114,10 @@ export function registryHandlers(
       }
     },
   }
+}
+
+/** A page of items that are sorted by their key. */
+function pageOf<T>(sorted: readonly T[], keyOf: (item: T) => string, request: PageRequest): Page<T> {
+  const { size, after } = readPage(request)
+  return pageFrom(after === '' ? sorted : sorted.filter((item) => keyOf(item) > after), size, keyOf)
 }

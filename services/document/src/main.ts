@@ -1,0 +1,44 @@
+import { DocumentServiceDefinition } from '@docmesh/contracts/document/v1/document'
+import { connectEvents } from '@docmesh/events'
+import { openPostgres } from '@docmesh/postgres'
+import { implement } from '@docmesh/rpc'
+import { runService } from '@docmesh/service'
+import { openBlobs } from './blobs.ts'
+import { createDocuments } from './documents.ts'
+import { env } from './env.ts'
+import { createExtractionPool } from './extract/pool.ts'
+import { createExtractions } from './extractions.ts'
+import { documentHandlers } from './handlers.ts'
+import { documentStore } from './store.ts'
+import { createUploads } from './uploads.ts'
+
+const migrations = new URL('../migrations', import.meta.url)
+
+await runService('document', env, async ({ env, own, logger, metrics, health, clock, ids }) => {
+  const { databaseUrl: url, natsUrl, maxBytes, maxPages } = env
+  const onError = (err: Error): void => logger.warn({ err }, 'connection trouble')
+  const db = own(await openPostgres({ url, schema: 'document', migrations, onError }))
+  const { publish } = own(await connectEvents({ db, ...(natsUrl && { natsUrl }), onError }))
+  const blobs = await openBlobs(env.blobDir)
+  const pool = own(
+    createExtractionPool({
+      workers: env.extractionWorkers,
+      wallMs: env.extractionWallMs,
+      memoryBytes: env.extractionMemoryBytes,
+      maxBytes,
+      maxPages,
+    }),
+  )
+  const store = documentStore(db)
+  const deps = { store, blobs, publish, clock, ids }
+  const documents = createDocuments(deps)
+  const uploads = createUploads({ ...deps, maxBytes })
+  const extractions = createExtractions({ ...deps, pool, metrics })
+  health.register({ name: 'postgres', critical: true, check: () => db.ping() })
+  health.register({ name: 'blobs', critical: true, check: () => blobs.probe() })
+  return {
+    serve: [
+      implement(DocumentServiceDefinition, documentHandlers({ documents, uploads, extractions, metrics })),
+    ],
+  }
+})
