@@ -1,0 +1,73 @@
+import type { AnalysisServiceDefinition } from '@docmesh/contracts/analysis/v1/analysis'
+import { type Handlers, invalidRequest, pageFrom, readPage, rpcError } from '@docmesh/rpc'
+import type { Analyses } from './analyses.ts'
+import type { Analysis } from './analysis.ts'
+import type { Reports } from './reports.ts'
+import { analysisMessage, findingMessage, optionsFrom, SEVERITIES, stateFrom } from './wire.ts'
+
+const CHUNK_BYTES = 64 * 1024
+const MAX_PACKS = 20
+const DEFAULT_FINDINGS = 100
+
+/** AnalysisService: wire ↔ domain. */
+export function analysisHandlers(
+  analyses: Analyses,
+  reports: Reports,
+): Handlers<typeof AnalysisServiceDefinition> {
+  const message = async (analysis: Analysis) =>
+    analysisMessage(analysis, await analyses.queuePosition(analysis))
+  return {
+    async startAnalysis({ documentId, documentVersion, options, requestId }, call) {
+      const wanted = optionsFrom(options)
+      if (wanted.rulePacks.length > MAX_PACKS)
+        throw invalidRequest([{ field: 'options.rule_packs', description: `at most ${MAX_PACKS}` }])
+      return {
+        analysis: await message(await analyses.start(documentId, documentVersion, wanted, requestId, call)),
+      }
+    },
+    async getAnalysis({ analysisId }, call) {
+      return { analysis: await message(await analyses.get(analysisId, call)) }
+    },
+    async listAnalyses(request, call) {
+      const states = request.states.map(stateFrom).filter((state) => state !== undefined)
+      const { items, nextPageToken } = await analyses.list(
+        { documentId: request.documentId, states },
+        request,
+        call,
+      )
+      return { analyses: items.map((analysis) => analysisMessage(analysis)), nextPageToken }
+    },
+    async listFindings(request, call) {
+      const { size, after } = readPage(request, DEFAULT_FINDINGS)
+      const from = after === '' ? 0 : Number(after)
+      if (!Number.isInteger(from))
+        throw rpcError('INVALID_PAGE_TOKEN', 'page_token is not one that this service gave.')
+      const { analysis, findings } = await analyses.findings(request.analysisId, call)
+      const rest = [...findings.entries()].filter(
+        ([index, { severity }]) => index >= from && SEVERITIES[severity] >= request.minimumSeverity,
+      )
+      const { items, nextPageToken } = pageFrom(rest, size, ([index]) => String(index + 1))
+      return {
+        findings: items.map(([index, finding]) => findingMessage(finding, index, analysis)),
+        nextPageToken,
+      }
+    },
+    async *watchAnalysis({ analysisId }, call) {
+      for await (const analysis of analyses.watch(analysisId, call, call.signal))
+        yield { analysis: await message(analysis) }
+    },
+    async *getReport({ analysisId, format, locale }, call) {
+      const { mediaType, fileName, content } = await reports(analysisId, format, locale, call, call.signal)
+      yield { part: { $case: 'metadata', value: { mediaType, fileName, sizeBytes: BigInt(content.length) } } }
+      for (let at = 0; at < content.length; at += CHUNK_BYTES) {
+        yield { part: { $case: 'chunk', value: content.subarray(at, at + CHUNK_BYTES) } }
+      }
+    },
+    async cancelAnalysis({ analysisId, reason }, call) {
+      return { analysis: analysisMessage(await analyses.cancel(analysisId, reason, call)) }
+    },
+    async retryAnalysis({ analysisId }, call) {
+      return { analysis: await message(await analyses.retry(analysisId, call)) }
+    },
+  }
+}
