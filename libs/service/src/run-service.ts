@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { randomUUID, randomUUIDv7 } from 'node:crypto'
 import { hostname } from 'node:os'
 import { LifecycleState } from '@docmesh/contracts/ops/v1/diagnostics'
 import { InstanceState } from '@docmesh/contracts/registry/v1/registry'
@@ -29,7 +29,6 @@ import { startAdminServer } from './admin-server.ts'
 import { type BaseEnv, baseEnv } from './base-env.ts'
 import { diagnostics } from './diagnostics.ts'
 import { type EnvOf, type EnvSchema, parseEnv } from './env.ts'
-import { newId } from './ids.ts'
 import { createLifecycle } from './lifecycle.ts'
 import { createScope, type Scope } from './scope.ts'
 import { VERSION } from './version.ts'
@@ -141,7 +140,7 @@ async function start<S extends EnvSchema>({
     health,
     mesh,
     clock: () => new Date(),
-    ids: newId,
+    ids: randomUUIDv7,
     instanceId,
   })
   const implementations = [

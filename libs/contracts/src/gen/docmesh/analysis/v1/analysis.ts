@@ -692,7 +692,7 @@ export interface Evidence {
   charEnd: number;
   /** The text there; personal data masked unless the analysis unmasks it. */
   quote: string;
-  /** SHA-256 of the unmasked quote in UTF-8, hexadecimal. */
+  /** SHA-256 of the canonical text that the offsets refer to, in UTF-8, hexadecimal. */
   textSha256: string;
   /** Where it is on the page; not set when the format has no positions. */
   box: Rectangle | undefined;
