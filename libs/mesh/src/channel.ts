@@ -48,6 +48,10 @@ export function createChannel(deps: ChannelDeps): Channel {
   const picks = metrics.counter('docmesh_mesh_picks_total').labels({ service })
   const retries = metrics.counter('docmesh_mesh_retries_total')
   const breakers = new Map<MethodClass, Breaker>()
+  let isSynced = false
+  void synced.then(() => {
+    isSynced = true
+  })
 
   function breakerFor(methodClass: MethodClass): Breaker {
     let breaker = breakers.get(methodClass)
@@ -115,13 +119,14 @@ export function createChannel(deps: ChannelDeps): Channel {
     else permit.failure(ms)
   }
 
+  function firstState({ deadline, signal = NEVER }: Call): Promise<void> {
+    return Promise.race([synced, abortable(Math.min(SYNC_TIMEOUT_MS, deadline - Date.now()), signal)])
+  }
+
   return {
     breakers: () => breakers,
     async call(call) {
-      await Promise.race([
-        synced,
-        abortable(Math.min(SYNC_TIMEOUT_MS, call.deadline - Date.now()), call.signal ?? NEVER),
-      ])
+      if (!isSynced) await firstState(call)
       budget.deposit()
       const tried = new Set<string>()
       for (let tries = 1; ; tries++) {

@@ -63,17 +63,14 @@ export function routesOf({ definition, handlers }: Implementation, layers: reado
   })
 }
 
-const contexts = new WeakMap<Call, CallContext>()
-
-/** The context that a server call runs in; layers read the caller's identity from it. */
-export const contextOf = (call: Call): CallContext | undefined => contexts.get(call)
+/** A call on the server: layers pass on the very call that they were given. */
+interface ServerCall extends Call {
+  readonly context: CallContext
+}
 
 function callHandler(method: Method, handler: (request: unknown, context: CallContext) => unknown): Next {
   return async (call) => {
-    const context = contexts.get(call)
-    if (!context)
-      throw new Error('A layer replaced the call: layers of a server pass on the call they were given.')
-    const answer = handler(call.request, context)
+    const answer = handler(call.request, (call as ServerCall).context)
     return method.responseStream ? answer : await (answer as Promise<unknown>)
   }
 }
@@ -87,22 +84,28 @@ const unimplemented =
     )
   }
 
-function open(
-  method: Method,
-  incoming: IncomingCall,
-  request: unknown,
-): { call: Call; context: CallContext } {
-  const { metadata, deadline, signal } = incoming
+/** The signal stays lazy: most unary handlers never ask for it. */
+function open(incoming: IncomingCall, method: Method, request: unknown): ServerCall {
+  const { metadata, deadline } = incoming
   const context: CallContext = {
     requestId: textOf(metadata, 'x-request-id') || randomUUID(),
     userId: textOf(metadata, 'docmesh-user-id'),
     tenantId: textOf(metadata, 'docmesh-tenant-id'),
     deadline,
-    signal,
+    get signal() {
+      return incoming.signal
+    },
   }
-  const call: Call = { method, metadata, deadline, signal, request }
-  contexts.set(call, context)
-  return { call, context }
+  return {
+    method,
+    metadata,
+    deadline,
+    request,
+    context,
+    get signal() {
+      return incoming.signal
+    },
+  }
 }
 
 async function answerUnary(
@@ -112,8 +115,8 @@ async function answerUnary(
   bytes: Uint8Array,
 ): Promise<Uint8Array> {
   try {
-    const { call, context } = open(method, incoming, decode(method, bytes))
-    return method.response.encode(await runInCall(context, () => next(call)))
+    const call = open(incoming, method, decode(method, bytes))
+    return method.response.encode(await runInCall(call.context, () => next(call)))
   } catch (error) {
     throw toTransportError(error)
   }
@@ -127,12 +130,8 @@ async function* answerStream(
 ): AsyncIterable<Uint8Array> {
   try {
     const decoded = decodeAll(method, requests)
-    const { call, context } = open(
-      method,
-      incoming,
-      method.requestStream ? decoded : await first(method, decoded),
-    )
-    const answer = await runInCall(context, () => next(call))
+    const call = open(incoming, method, method.requestStream ? decoded : await first(method, decoded))
+    const answer = await runInCall(call.context, () => next(call))
     if (!method.responseStream) {
       yield method.response.encode(answer)
       return
@@ -140,7 +139,7 @@ async function* answerStream(
     const iterator = (answer as AsyncIterable<unknown>)[Symbol.asyncIterator]()
     try {
       for (;;) {
-        const { done, value } = await runInCall(context, () => iterator.next())
+        const { done, value } = await runInCall(call.context, () => iterator.next())
         if (done) return
         yield method.response.encode(value)
       }
