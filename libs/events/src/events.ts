@@ -16,12 +16,12 @@ export type EventsOptions = {
   /** Database of the service; the events live in its schema `events`, beside the state they announce. */
   db: Postgres
   /** Deliver over JetStream; without it, over PostgreSQL. */
-  natsUrl?: string
+  natsUrl?: string | undefined
   /** Put before every subscriber's name; default ''. */
   subscriberPrefix?: string
-  /** Default `DOCMESH`. */
+  /** Default `DOCMESH`; meshes that share a NATS server need streams of their own. */
   stream?: string
-  /** Put before every NATS subject; default ''. */
+  /** Put before every NATS subject; default '' on the default stream, else the name of the stream and a dot. */
   subjectPrefix?: string
   /** How often to look without being notified; default 1 000. */
   pollMs?: number
@@ -57,6 +57,7 @@ export type Events = {
   [Symbol.asyncDispose](): Promise<void>
 }
 
+const DEFAULT_STREAM = 'DOCMESH'
 const MIGRATIONS = fileURLToPath(new URL('../migrations', import.meta.url))
 const defaultBackoff = (attempt: number): number => Math.min(200 * 4 ** (attempt - 1), 30_000)
 
@@ -65,8 +66,8 @@ export const connectEvents = async ({
   db,
   natsUrl,
   subscriberPrefix = '',
-  stream = 'DOCMESH',
-  subjectPrefix = '',
+  stream = DEFAULT_STREAM,
+  subjectPrefix = stream === DEFAULT_STREAM ? '' : `${stream}.`,
   pollMs = 1_000,
   ackWaitMs = 5_000,
   onError = () => {},

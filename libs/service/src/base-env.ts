@@ -46,4 +46,8 @@ export const dataEnv = {
   natsUrl: optional(
     url('NATS_URL', ['nats', 'tls'], { doc: 'NATS with JetStream; events go over PostgreSQL when not set.' }),
   ),
+  natsStream: text('NATS_STREAM', {
+    fallback: 'DOCMESH',
+    doc: 'JetStream stream of the events; meshes that share a NATS server need one each.',
+  }),
 } as const

@@ -1,5 +1,6 @@
 export { freePort } from '@docmesh/postgres'
 export { type EventuallyOptions, eventually } from './eventually.ts'
 export { type FakeClock, fakeClock } from './fake-clock.ts'
+export { deleteStreams } from './streams.ts'
 export { type TcpProxy, tcpProxy } from './tcp-proxy.ts'
 export { type TestDatabase, type TestDatabaseOptions, testDatabase } from './test-database.ts'

@@ -27,13 +27,13 @@ await runService(
   'analysis',
   env,
   async ({ env, own, logger, metrics, health, mesh, clock, ids, instanceId }) => {
-    const { databaseUrl: url, natsUrl, concurrency, leaseMs } = env
+    const { databaseUrl: url, natsUrl, natsStream: stream, concurrency, leaseMs } = env
     const onError = (err: Error): void => logger.warn({ err }, 'connection trouble')
     const packs = await openPacks(packFolder)
     const db = own(
       await openPostgres({ url, schema: 'analysis', migrations, onError, poolMax: 10 + concurrency }),
     )
-    const events = own(await connectEvents({ db, ...(natsUrl && { natsUrl }), onError }))
+    const events = own(await connectEvents({ db, natsUrl, stream, onError }))
     const { publish } = events
     const store = analysisStore(db)
     const changes = own(await openChanges(store))

@@ -15,10 +15,10 @@ import { createUploads } from './uploads.ts'
 const migrations = new URL('../migrations', import.meta.url)
 
 await runService('document', env, async ({ env, own, logger, metrics, health, clock, ids }) => {
-  const { databaseUrl: url, natsUrl, maxBytes, maxPages } = env
+  const { databaseUrl: url, natsUrl, natsStream: stream, maxBytes, maxPages } = env
   const onError = (err: Error): void => logger.warn({ err }, 'connection trouble')
   const db = own(await openPostgres({ url, schema: 'document', migrations, onError }))
-  const { publish } = own(await connectEvents({ db, ...(natsUrl && { natsUrl }), onError }))
+  const { publish } = own(await connectEvents({ db, natsUrl, stream, onError }))
   const blobs = await openBlobs(env.blobDir)
   const pool = own(
     createExtractionPool({

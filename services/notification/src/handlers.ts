@@ -1,0 +1,77 @@
+import type { NotificationServiceDefinition } from '@docmesh/contracts/notification/v1/notification'
+import { type CallContext, type Handlers, invalidRequest } from '@docmesh/rpc'
+import type { LiveFeed } from './live-feed.ts'
+import type { Owner } from './model.ts'
+import { ANONYMOUS, type Notifications } from './notifications.ts'
+import { pageKeyOf, pageOf, pageSizeOf } from './page.ts'
+import {
+  channelOf,
+  deliveryMessage,
+  notificationMessage,
+  oneOfChannels,
+  preferencesFrom,
+  preferencesMessage,
+  statesOf,
+} from './wire.ts'
+
+const MAX_IDS = 1_000
+const SEQ = /^\d{1,18}$/
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+const ownerOf = ({ tenantId, userId }: CallContext): Owner => ({ tenantId, userId: userId || ANONYMOUS })
+
+/** NotificationService: wire ↔ domain. Users see what is theirs; a call without a user is that of `anonymous`. */
+export const notificationHandlers = (
+  notifications: Notifications,
+  feed: LiveFeed,
+): Handlers<typeof NotificationServiceDefinition> => ({
+  async listNotifications({ pageSize, pageToken, unreadOnly }, call) {
+    const owner = ownerOf(call)
+    const size = pageSizeOf(pageSize)
+    const key = pageKeyOf(pageToken, SEQ)
+    const before = key === '' ? undefined : BigInt(key)
+    const [items, unreadCount] = await Promise.all([
+      notifications.list(owner, { before, unreadOnly, limit: size + 1 }),
+      notifications.unreadCount(owner),
+    ])
+    const { page, nextPageToken } = pageOf(items, size, ({ seq }) => String(seq))
+    return { notifications: page.map(notificationMessage), nextPageToken, unreadCount }
+  },
+  async *watchNotifications({ afterId }, call) {
+    for await (const { notification, unreadCount } of feed.watch(ownerOf(call), afterId, call.signal))
+      yield { notification: notificationMessage(notification), unreadCount }
+  },
+  async markNotificationsRead({ notificationIds }, call) {
+    if (notificationIds.length > MAX_IDS)
+      throw invalidRequest([{ field: 'notification_ids', description: `at most ${MAX_IDS}` }])
+    return { unreadCount: await notifications.markRead(ownerOf(call), notificationIds) }
+  },
+  async getPreferences(_request, call) {
+    return { preferences: preferencesMessage(await notifications.preferences(ownerOf(call))) }
+  },
+  async putPreferences({ preferences }, call) {
+    const stored = await notifications.putPreferences(ownerOf(call), preferencesFrom(preferences))
+    return { preferences: preferencesMessage(stored) }
+  },
+  async listDeliveries({ pageSize, pageToken, notificationId, states }, call) {
+    const size = pageSizeOf(pageSize)
+    const items = await notifications.listDeliveries(ownerOf(call), {
+      before: pageKeyOf(pageToken, UUID),
+      notificationId,
+      states: statesOf(states),
+      limit: size + 1,
+    })
+    const { page, nextPageToken } = pageOf(items, size, ({ id }) => id)
+    return { deliveries: page.map(deliveryMessage), nextPageToken }
+  },
+  async retryDelivery({ deliveryId, requestId }, call) {
+    const delivery = await notifications.retryDelivery(ownerOf(call), deliveryId, requestId)
+    return { delivery: deliveryMessage(delivery) }
+  },
+  async sendTestNotification({ channel, requestId }, call) {
+    const known = channelOf(channel)
+    if (known === undefined || known === 'in_app')
+      throw invalidRequest([{ field: 'channel', description: oneOfChannels(['email']) }])
+    return { delivery: deliveryMessage(await notifications.sendTest(ownerOf(call), known, requestId)) }
+  },
+})
