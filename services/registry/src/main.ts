@@ -1,3 +1,7 @@
+import { BackupServiceDefinition } from '@docmesh/contracts/ops/v1/backup'
+import { DeploymentServiceDefinition } from '@docmesh/contracts/ops/v1/deployment'
+import { EventServiceDefinition } from '@docmesh/contracts/ops/v1/event'
+import { JobServiceDefinition } from '@docmesh/contracts/ops/v1/job'
 import { RegistryServiceDefinition } from '@docmesh/contracts/registry/v1/registry'
 import { grpcJsClient, implement } from '@docmesh/rpc'
 import { runService } from '@docmesh/service'
@@ -21,7 +25,13 @@ await runService('registry', env, async ({ env, own, clock, ids, logger, metrics
   own(startSweeping(registry))
   own(startHealthChecks(registry, { transport: grpcJsClient, intervalMs, timeoutMs, logger }))
   return {
-    serve: [implement(RegistryServiceDefinition, registryHandlers(registry, metrics))],
+    serve: [
+      implement(RegistryServiceDefinition, registryHandlers(registry, metrics)),
+      implement(JobServiceDefinition, {}),
+      implement(EventServiceDefinition, {}),
+      implement(BackupServiceDefinition, {}),
+      implement(DeploymentServiceDefinition, {}),
+    ],
     stopping: () => registry.close(),
   }
 })
