@@ -196,13 +196,14 @@ export function createPipeline({
   }
 
   async function complete(work: Work): Promise<void> {
-    const { claim, steps } = work
+    const { claim, steps, rulePacks } = work
     const { analysis } = claim
     const outcome = have(work.outcome)
     const findings = have(work.findings)
     const endedAt = clock()
     await store.transaction(async (tx) => {
-      if (!(await store.complete(tx, claim, steps, outcome, findings, endedAt))) throw new ClaimLost()
+      if (!(await store.complete(tx, claim, { steps, rulePacks, outcome, findings, endedAt })))
+        throw new ClaimLost()
       for (const [index, finding] of findings.entries()) {
         if (finding.severity === 'critical' || finding.severity === 'high') {
           await publish(tx, ProblemDetected, problemEvent(analysis, finding, index), eventOptions(analysis))

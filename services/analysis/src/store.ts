@@ -32,6 +32,14 @@ export interface Claim {
   readonly attempt: number
 }
 
+export interface Completion {
+  readonly steps: readonly Step[]
+  readonly rulePacks: readonly PackRef[]
+  readonly outcome: Outcome
+  readonly findings: readonly Finding[]
+  readonly endedAt: Date
+}
+
 export interface AnalysisFilter {
   /** Empty: of any document. */
   readonly documentId: string
@@ -192,17 +200,23 @@ export function analysisStore(db: Postgres) {
     async complete(
       tx: Queryable,
       { analysis, fence }: Claim,
-      steps: readonly Step[],
-      outcome: Outcome,
-      findings: readonly Finding[],
-      at: Date,
+      { steps, rulePacks, outcome, findings, endedAt }: Completion,
     ): Promise<boolean> {
       const rows = await tx.query(
         `with changed as (
-           update analyses set state = 'completed', steps = $3, outcome = $4, findings = $5, ended_at = $6, owner = null, lease_until = null
+           update analyses set state = 'completed', steps = $3, rule_packs = $4, outcome = $5, findings = $6, ended_at = $7,
+             owner = null, lease_until = null
            where id = $1 and fence = $2 and state = 'running' returning id)
          select pg_notify('${CHANGED}', id::text) from changed`,
-        [analysis.id, fence, JSON.stringify(steps), JSON.stringify(outcome), JSON.stringify(findings), at],
+        [
+          analysis.id,
+          fence,
+          JSON.stringify(steps),
+          JSON.stringify(rulePacks),
+          JSON.stringify(outcome),
+          JSON.stringify(findings),
+          endedAt,
+        ],
       )
       return rows.length > 0
     },

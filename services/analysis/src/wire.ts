@@ -10,6 +10,7 @@ import {
 } from '@docmesh/contracts/analysis/v1/analysis'
 import { type Analysis, type Options, type Outcome, progressOf, type Step } from './analysis.ts'
 import type { Finding } from './rules/findings.ts'
+import { DEDUCTIONS } from './rules/score.ts'
 
 export const SEVERITIES = {
   low: Severity.LOW,
@@ -101,6 +102,7 @@ const resultMessage = ({ score, verdict, ledger, coverage, counts }: Outcome) =>
     ruleId,
     severity: SEVERITIES[severity],
     findings: count,
+    counted: deduction / DEDUCTIONS[severity],
     points: deduction,
   })),
   coverage: {
