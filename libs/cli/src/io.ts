@@ -1,0 +1,27 @@
+/** A stream that is written to. */
+export interface Sink {
+  write(data: string | Uint8Array): unknown
+  readonly isTTY?: boolean
+  readonly columns?: number
+}
+
+/** Everything the command line touches of its process. */
+export interface Io {
+  /** For results alone. */
+  readonly stdout: Sink
+  /** For everything else. */
+  readonly stderr: Sink
+  readonly stdin: AsyncIterable<Uint8Array>
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Aborts when the user or the system asks the process to end. */
+  readonly signal: AbortSignal
+  /** Calls `fn` when the user asks again: the moment to end without manners. */
+  onInsist(fn: () => void): void
+}
+
+/** Resolves when `signal` aborts. */
+export const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })

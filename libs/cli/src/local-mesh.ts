@@ -1,0 +1,120 @@
+import { mkdirSync } from 'node:fs'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '@docmesh/postgres'
+import { childEnv } from './child-env.ts'
+import { claimDataDir, type MeshState, REPO_ROOT } from './data-dir.ts'
+import { EXIT } from './exit-codes.ts'
+import { CliError } from './failure.ts'
+import { aborted, type Io } from './io.ts'
+import type { ProcessSpec, SupervisedProcess } from './supervised-process.ts'
+import { createSupervisor, type Supervisor } from './supervisor.ts'
+
+/** Processes of each service. */
+export type Instances = Readonly<Record<'document' | 'analysis' | 'notification', number>>
+
+export interface LocalMeshOptions {
+  readonly dataDir: string
+  /** `host:port` that the registry listens on. */
+  readonly registry: string
+  readonly instances: Instances
+  /** False keeps the mesh for this process alone. */
+  readonly shared: boolean
+  readonly verbose: boolean
+  readonly onChange?: (process: SupervisedProcess) => void
+}
+
+export interface LocalMesh {
+  readonly registry: string
+  /** Resolves with the first process that gives up. */
+  readonly gaveUp: Promise<SupervisedProcess>
+  processes(): readonly SupervisedProcess[]
+  stop(): Promise<void>
+}
+
+export type Started =
+  | { readonly kind: 'started'; readonly mesh: LocalMesh }
+  /** Another process runs a mesh on this data folder. */
+  | { readonly kind: 'held'; readonly holder: MeshState }
+
+const CONNECT_TIMEOUT_MS = 1_000
+
+/** Starts PostgreSQL (unless DATABASE_URL names one), the registry and then the services, each a process of its own. */
+export async function startLocalMesh(options: LocalMeshOptions, io: Io): Promise<Started> {
+  const { dataDir, registry, shared, verbose, onChange } = options
+  const claim = claimDataDir(dataDir, registry)
+  if (claim.kind === 'held') return claim
+  const supervisor = createSupervisor({
+    ...(onChange && { onChange }),
+    echo: verbose ? io.stderr : undefined,
+  })
+  io.onInsist(() => supervisor.kill())
+  let postgres: EmbeddedPostgres | undefined
+  const stop = async (): Promise<void> => {
+    await supervisor.stop()
+    await postgres?.stop()
+    claim.release()
+  }
+  try {
+    await refuseTakenPort(registry)
+    if (!io.env.DATABASE_URL) postgres = await startEmbeddedPostgres({ dataDir: join(dataDir, 'postgres') })
+    io.signal.throwIfAborted()
+    await unlessAborted(startServices(supervisor, options, io, postgres), io.signal)
+    if (shared) claim.open()
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return {
+    kind: 'started',
+    mesh: { registry, gaveUp: supervisor.gaveUp, processes: supervisor.processes, stop },
+  }
+}
+
+async function startServices(
+  supervisor: Supervisor,
+  { dataDir, registry, instances }: LocalMeshOptions,
+  { env }: Io,
+  postgres: EmbeddedPostgres | undefined,
+): Promise<void> {
+  const logs = join(dataDir, 'logs')
+  mkdirSync(logs, { recursive: true })
+  const given = { user: env, registry, databaseUrl: postgres?.url, dataDir }
+  const execArgv = ['--import', import.meta.resolve('@docmesh/telemetry/register')]
+  const specs = (service: string, count: number): ProcessSpec[] =>
+    Array.from({ length: count }, (_, index) => ({
+      name: count === 1 ? service : `${service}-${index + 1}`,
+      service,
+      script: join(REPO_ROOT, 'services', service, 'src', 'main.ts'),
+      execArgv,
+      env: childEnv(service, given),
+      logFile: join(logs, `${service}.log`),
+    }))
+  await supervisor.start(specs('registry', 1))
+  await supervisor.start(Object.entries(instances).flatMap(([service, count]) => specs(service, count)))
+}
+
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const interrupted = aborted(signal).then(() => {
+    throw signal.reason
+  })
+  return Promise.race([work, interrupted as Promise<never>])
+}
+
+/** A registry that cannot listen would be restarted for ever; and its port may belong to another mesh. */
+async function refuseTakenPort(address: string): Promise<void> {
+  const colon = address.lastIndexOf(':')
+  const socket = connect({ host: address.slice(0, colon), port: Number(address.slice(colon + 1)) })
+  const taken = await new Promise<boolean>((resolve) => {
+    socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
+    socket.setTimeout(CONNECT_TIMEOUT_MS, () => resolve(false))
+  })
+  socket.destroy()
+  if (taken) {
+    throw new CliError(
+      EXIT.usage,
+      `something listens on ${address} already, where the registry should`,
+      'stop it, or choose another address with --registry 127.0.0.1:7401',
+    )
+  }
+}

@@ -1,0 +1,43 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import type { Io } from './io.ts'
+import { EXTENSIONS, type Format, joinReports } from './report-format.ts'
+
+export interface Report {
+  /** As the user named it. */
+  readonly file: string
+  readonly text: string
+}
+
+/**
+ * One file: the report goes to `output`, or to stdout. Several: `output` is a folder that gets one report each; without
+ * it they go to stdout as one document of the format.
+ */
+export async function writeReports(
+  reports: readonly Report[],
+  { format, output, several }: { format: Format; output: string | undefined; several: boolean },
+  io: Io,
+): Promise<void> {
+  if (output === undefined) {
+    if (reports.length === 0) return
+    const texts = reports.map(({ text }) => text)
+    io.stdout.write(format === 'html' ? texts.join('') : joinReports(format, texts))
+    return
+  }
+  await mkdir(several ? output : dirname(output), { recursive: true })
+  const taken = new Set<string>()
+  for (const { file, text } of reports) {
+    const target = several ? join(output, reportName(file, EXTENSIONS[format], taken)) : output
+    await writeFile(target, text)
+    io.stderr.write(`report written to ${target}\n`)
+  }
+}
+
+/** `contract.pdf.json`; two files of the same name in different folders get a number. */
+function reportName(file: string, extension: string, taken: Set<string>): string {
+  const stem = file === '-' ? 'stdin' : basename(file)
+  let name = `${stem}.${extension}`
+  for (let number = 2; taken.has(name); number++) name = `${stem}-${number}.${extension}`
+  taken.add(name)
+  return name
+}

@@ -1,0 +1,160 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { appendFileSync, closeSync, openSync, readFileSync, statSync } from 'node:fs'
+import { EXIT } from './exit-codes.ts'
+import { CliError } from './failure.ts'
+import type { Sink } from './io.ts'
+import { createRestartPolicy } from './restart-policy.ts'
+
+export interface ProcessSpec {
+  /** Name of this process, unique: `document-1`. */
+  readonly name: string
+  /** What it is an instance of: `document`. */
+  readonly service: string
+  readonly script: string
+  readonly execArgv: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+  /** Gets what the process writes; instances of a service share it. */
+  readonly logFile: string
+}
+
+export type ProcessState =
+  | { readonly kind: 'starting' }
+  | { readonly kind: 'ready'; readonly address: string }
+  | { readonly kind: 'restarting'; readonly delayMs: number; readonly ended: string }
+  | { readonly kind: 'failed'; readonly why: string }
+  | { readonly kind: 'stopping' }
+  | { readonly kind: 'stopped' }
+
+/** What a service tells its parent when it takes calls. */
+export interface Ready {
+  readonly kind: 'ready'
+  readonly address: string
+}
+
+export interface SupervisedProcess {
+  readonly spec: ProcessSpec
+  state(): ProcessState
+  /** Resolves when the process is ready for the first time; rejects when it gave up or was stopped before. */
+  readonly ready: Promise<Ready>
+  /** SIGTERM, then SIGKILL after `killAfterMs`; once, when nothing is to be started again. Resolves when it is gone. */
+  stop(): Promise<void>
+  kill(): void
+}
+
+export interface SupervisedProcessDeps {
+  readonly onChange: (process: SupervisedProcess) => void
+  readonly killAfterMs: number
+  /** True once nothing is to be started again. */
+  readonly isStopping: () => boolean
+  /** Gets a copy of the log. */
+  readonly echo?: Sink | undefined
+}
+
+const isReady = (message: unknown): message is Ready =>
+  typeof message === 'object' && message !== null && 'kind' in message && message.kind === 'ready'
+
+/** Keeps one process running: starts it, restarts it with back-off when it dies, stops it. */
+export function supervise(
+  spec: ProcessSpec,
+  { onChange, killAfterMs, isStopping, echo }: SupervisedProcessDeps,
+): SupervisedProcess {
+  const policy = createRestartPolicy(() => performance.now())
+  const ready = Promise.withResolvers<Ready>()
+  ready.promise.catch(() => {}) // whoever waits hears of it; nobody has to wait
+  const gone = Promise.withResolvers<void>()
+  let state: ProcessState = { kind: 'starting' }
+  let child: ChildProcess | undefined
+  let timer: NodeJS.Timeout | undefined
+
+  function enter(next: ProcessState): void {
+    state = next
+    onChange(supervised)
+  }
+
+  function launch(): void {
+    const log = openSync(spec.logFile, 'a')
+    const logStart = statSync(spec.logFile).size
+    policy.started()
+    // Its own session: a Ctrl-C in the terminal reaches only us, who stop the processes in their order.
+    const launched = fork(spec.script, {
+      execArgv: [...spec.execArgv],
+      env: { ...spec.env },
+      detached: true,
+      stdio: ['ignore', log, echo ? 'pipe' : log, 'ipc'],
+    })
+    closeSync(log)
+    child = launched
+    launched.stderr?.on('data', (chunk: Buffer) => {
+      appendFileSync(spec.logFile, chunk)
+      echo?.write(chunk)
+    })
+    launched.on('message', (message) => {
+      if (!isReady(message) || state.kind !== 'starting') return
+      enter({ kind: 'ready', address: message.address })
+      ready.resolve(message)
+    })
+    launched.once('error', (error) => ended(null, error.message, logStart))
+    launched.once('exit', (code, signal) =>
+      ended(code, signal ?? (code === null ? 'it ended' : `exit code ${code}`), logStart),
+    )
+  }
+
+  function ended(code: number | null, how: string, logStart: number): void {
+    child = undefined
+    if (isStopping()) {
+      enter({ kind: 'stopped' })
+      gone.resolve()
+      return
+    }
+    if (state.kind !== 'starting' && state.kind !== 'ready') return
+    const decision = policy.ended(code)
+    if (decision.kind === 'give-up') {
+      const why = lastWords(spec.logFile, logStart) || `${decision.reason} (${how})`
+      enter({ kind: 'failed', why })
+      ready.reject(
+        new CliError(EXIT.failed, `${spec.name} cannot start: ${why}`, 'correct it and start again'),
+      )
+      return
+    }
+    timer = setTimeout(() => {
+      if (isStopping()) return
+      enter({ kind: 'starting' })
+      launch()
+    }, decision.delayMs)
+    enter({ kind: 'restarting', delayMs: decision.delayMs, ended: how })
+  }
+
+  const supervised: SupervisedProcess = {
+    spec,
+    state: () => state,
+    ready: ready.promise,
+    async stop() {
+      if (state.kind === 'stopped' || state.kind === 'failed') return
+      clearTimeout(timer)
+      ready.reject(new Error(`${spec.name} was stopped`))
+      if (!child) {
+        enter({ kind: 'stopped' })
+        return
+      }
+      enter({ kind: 'stopping' })
+      child.kill('SIGTERM')
+      const killing = setTimeout(() => child?.kill('SIGKILL'), killAfterMs)
+      await gone.promise
+      clearTimeout(killing)
+    },
+    kill: () => void child?.kill('SIGKILL'),
+  }
+  onChange(supervised)
+  launch()
+  return supervised
+}
+
+/** What a process wrote for people before it ended; its JSON log lines are for machines. */
+const lastWords = (logFile: string, start: number): string =>
+  readFileSync(logFile)
+    .subarray(start)
+    .toString()
+    .split('\n')
+    .filter((line) => line.trim() !== '' && !line.startsWith('{'))
+    .slice(-12)
+    .join('\n')

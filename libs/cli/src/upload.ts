@@ -1,0 +1,84 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import type {
+  Document,
+  GetUploadStatusResponse,
+  UploadDocumentRequest,
+} from '@docmesh/contracts/document/v1/document'
+import { Code, RpcError } from '@docmesh/rpc'
+import type { MeshSession } from './mesh-session.ts'
+import type { Source } from './source.ts'
+
+const MAX_ATTEMPTS = 4
+const RETRY_DELAY_MS = 250
+
+/** Uploads a document; when the instance goes away in the middle, resumes with another from what was kept. */
+export async function uploadDocument(
+  documents: MeshSession['documents'],
+  source: Source,
+  onBytes: (sent: number) => void,
+): Promise<Document> {
+  const requestId = randomUUID()
+  for (let attempt = 1, offset = 0; ; attempt++) {
+    try {
+      const { document } = await documents.uploadDocument(parts(source, requestId, offset, onBytes))
+      return present(document)
+    } catch (error) {
+      const broken = error instanceof RpcError && error.code === Code.UNAVAILABLE
+      if (!broken || attempt === MAX_ATTEMPTS) throw error
+    }
+    await delay(RETRY_DELAY_MS * attempt)
+    const { document, receivedBytes } = await statusOf(documents, requestId)
+    if (document) return document
+    offset = Number(receivedBytes)
+  }
+}
+
+async function* parts(
+  source: Source,
+  requestId: string,
+  offset: number,
+  onBytes: (sent: number) => void,
+): AsyncIterable<UploadDocumentRequest> {
+  const { name, sha256, sizeBytes } = source
+  yield {
+    part: {
+      $case: 'metadata',
+      value: {
+        requestId,
+        name,
+        sha256,
+        sizeBytes: BigInt(sizeBytes),
+        offset: BigInt(offset),
+        mediaType: '',
+        documentId: '',
+        tags: [],
+        attributes: {},
+      },
+    },
+  }
+  let sent = offset
+  for await (const chunk of source.read(offset)) {
+    yield { part: { $case: 'chunk', value: Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength) } }
+    sent += chunk.length
+    onBytes(sent)
+  }
+}
+
+async function statusOf(
+  documents: MeshSession['documents'],
+  requestId: string,
+): Promise<GetUploadStatusResponse> {
+  try {
+    return await documents.getUploadStatus({ requestId })
+  } catch (error) {
+    if (error instanceof RpcError && error.code === Code.NOT_FOUND)
+      return { receivedBytes: 0n, document: undefined }
+    throw error
+  }
+}
+
+function present<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('The service answered without the document.')
+  return value
+}
