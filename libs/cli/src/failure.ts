@@ -76,7 +76,9 @@ export function failureOf(error: unknown, interrupted = false): Failure {
   if (error instanceof RpcError) {
     if (error.code === Code.DEADLINE_EXCEEDED) return TOO_LATE
     if (error.remote?.connectionFailed) return LOST
-    const { fields = [], retryAfterMs } = error.options
+    const { retryAfterMs } = error.options
+    // Its message is the fields in one line; every other reason says more in its own words.
+    const fields = error.reason === 'INVALID_REQUEST' ? (error.options.fields ?? []) : []
     return {
       exitCode: exitCodeOf(error),
       what: fields.length > 0 ? 'the request is not valid' : error.message,
