@@ -383,3 +383,13 @@ describe.runIf(natsUrl !== undefined)('delivery over JetStream when things go wr
     await nc.close()
   })
 })
+
+it('passes over events that were erased before they were delivered', async () => {
+  await using world = await openWorld(undefined)
+  const instance = await world.start()
+  await world.announce('gone')
+  await world.announce('here')
+  await instance.events.erase(world.db, 'document', 'gone')
+  instance.events.subscribe(world.record(instance))
+  await eventually(async () => expect(await world.effects()).toEqual(['here 1']))
+})

@@ -10,7 +10,7 @@ import type { EventOf, MessageType } from './message.ts'
 import { type JetStreamOptions, jetStreamConnection } from './nats.ts'
 import { postgresDelivery } from './postgres-delivery.ts'
 import { startRelay } from './relay.ts'
-import { CHANNEL, history, type Publish, publish } from './store.ts'
+import { CHANNEL, type Erase, erase, history, type Publish, publish } from './store.ts'
 
 export type EventsOptions = {
   /** Database of the service; the events live in its schema `events`, beside the state they announce. */
@@ -47,6 +47,7 @@ export type Subscription = { close(): Promise<void> }
 
 export type Events = {
   publish: Publish
+  erase: Erase
   subscribe<M extends MessageType>(options: SubscribeOptions<M>): Subscription
   history(aggregateType: string, aggregateId: string): Promise<EventEnvelope[]>
   /** Newest first; default 100. */
@@ -132,6 +133,7 @@ export const connectEvents = async ({
 
   return {
     publish,
+    erase,
     subscribe,
     history: (aggregateType, aggregateId) => history(db, aggregateType, aggregateId),
     deadLetters: ({ limit = 100 } = {}) => listDeadLetters(db, limit),

@@ -89,7 +89,7 @@ const recordFailure = async (
 /**
  * One attempt at one event, exactly once in its effects: the handler, the inbox row and the count of attempts are in
  * `tx`. The last failure, or a payload that cannot be decoded, makes the event a dead letter. The caller holds the
- * lock on this subscriber's copy of the event.
+ * lock on this subscriber's copy of the event. An event that was erased has nothing to say and is passed over.
  */
 export const attempt = async (
   tx: Queryable,
@@ -101,7 +101,8 @@ export const attempt = async (
   if (seen) return { state: 'handled' }
   if (dueInMs > 0) return { state: 'retry', afterMs: dueInMs }
 
-  const { error } = await runHandler(tx, interest, envelope)
+  const erased = envelope.payload.length === 0 // a message says at least whom it is about
+  const { error } = erased ? {} : await runHandler(tx, interest, envelope)
   const outcome: Outcome =
     error === undefined ? { state: 'handled' } : await recordFailure(tx, interest, envelope, error)
   if (outcome.state === 'retry') return outcome

@@ -7,4 +7,4 @@ export {
   type Subscription,
 } from './events.ts'
 export type { Event, EventOf, MessageType } from './message.ts'
-export { ConcurrencyError, type Publish, type PublishOptions } from './store.ts'
+export { ConcurrencyError, type Erase, type Publish, type PublishOptions } from './store.ts'

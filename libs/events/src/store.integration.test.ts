@@ -2,7 +2,7 @@ import { DocumentCreated, DocumentErased } from '@docmesh/contracts/document/v1/
 import { openPostgres, type Postgres } from '@docmesh/postgres'
 import { type TestDatabase, testDatabase } from '@docmesh/testing'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { ConcurrencyError, history, publish } from './store.ts'
+import { ConcurrencyError, erase, history, publish } from './store.ts'
 
 let database: TestDatabase
 let db: Postgres
@@ -87,6 +87,38 @@ it('forgets the event of a transaction that is rolled back', async () => {
 
 it('cannot be rewritten', async () => {
   await publish(db, DocumentCreated, created('a1'), of('a1'))
-  for (const change of ['update events.log set version = 9', 'delete from events.log', 'truncate events.log'])
-    await expect(db.query(change)).rejects.toThrow('append-only')
+  const changes = [
+    'update events.log set version = 9',
+    "update events.log set version = 9, payload = '', user_id = ''",
+    "update events.log set payload = 'other'",
+    "update events.log set payload = '', user_id = 'eve'",
+    'delete from events.log',
+    'truncate events.log',
+  ]
+  for (const change of changes) await expect(db.query(change)).rejects.toThrow('append-only')
+})
+
+it('forgets payloads, users and dead letters of one aggregate, and nothing else', async () => {
+  const by = { userId: 'ana', tenantId: 'acme' }
+  const event = await publish(db, DocumentCreated, created('e1'), { ...of('e1'), ...by })
+  const kept = await publish(db, DocumentCreated, created('e2'), { ...of('e2'), ...by })
+  for (const { id } of [event, kept])
+    await db.query(
+      `insert into events.dead_letters (subscriber, event_id, type, envelope, reason, attempts) values ('s', $1, 't', 'x', 'r', 1)`,
+      [id],
+    )
+  await db.transaction(async (tx) => {
+    await erase(tx, 'document', 'e1')
+    await publish(tx, DocumentErased, DocumentErased.fromPartial({ documentId: 'e1' }), {
+      ...of('e1'),
+      ...by,
+    })
+  })
+  const { payload: _, ...facts } = event
+  const [erased, after] = await history(db, 'document', 'e1')
+  expect(erased).toEqual({ ...facts, userId: '', payload: Buffer.alloc(0) })
+  expect(after).toMatchObject({ version: 2n, userId: 'ana' })
+  expect(await history(db, 'document', 'e2')).toMatchObject([{ id: kept.id, userId: 'ana' }])
+  const letters = await db.query<{ event_id: string }>('select event_id from events.dead_letters')
+  expect(letters.map(({ event_id }) => event_id)).toEqual([kept.id])
 })

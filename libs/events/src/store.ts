@@ -93,6 +93,23 @@ export const publish: Publish = async (tx, type, payload, options) => {
   return { ...envelope, version: appended.version, occurredAt: appended.occurred_at, payload }
 }
 
+export type Erase = (tx: Queryable, aggregateType: string, aggregateId: string) => Promise<void>
+
+/**
+ * Forgets what has been said of one aggregate so far, and on whose behalf: payloads and users go, the fact that
+ * something happened stays. Subscribers that have not had these events yet never get them.
+ */
+export const erase: Erase = async (tx, aggregateType, aggregateId) => {
+  await tx.query(
+    `with erased as (
+      update events.log set payload = '', user_id = ''
+      where aggregate_type = $1 and aggregate_id = $2 returning id
+    )
+    delete from events.dead_letters where event_id in (select id::text from erased)`,
+    [aggregateType, aggregateId],
+  )
+}
+
 type Row = {
   id: string
   type: string

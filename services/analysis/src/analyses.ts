@@ -1,6 +1,7 @@
 import { Priority } from '@docmesh/contracts/analysis/v1/analysis'
 import { AnalysisCancelled, AnalysisQueued } from '@docmesh/contracts/analysis/v1/events'
 import type { Publish } from '@docmesh/events'
+import type { Queryable } from '@docmesh/postgres'
 import { type Page, type PageRequest, pageFrom, type RpcError, readPage, rpcError } from '@docmesh/rpc'
 import { type Analysis, type Caller, hasEnded, newSteps, type Options } from './analysis.ts'
 import type { Changes } from './changes.ts'
@@ -38,7 +39,8 @@ export interface AnalysesDeps {
   readonly ids: () => string
 }
 
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+/** Lower case, as ids are given out: they name aggregates and notifications too, where case would tell two apart. */
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const PRIORITIES = { low: Priority.LOW, normal: Priority.NORMAL, high: Priority.HIGH } as const
 
 export function createAnalyses({
@@ -75,18 +77,18 @@ export function createAnalyses({
       const { documentId } = analysis
       if (state === 'cancelled')
         await publish(tx, AnalysisCancelled, { analysisId: id, documentId, reason }, eventOptions(id, caller))
-      else await publish(tx, AnalysisQueued, await queuedEvent(analysis), eventOptions(id, caller))
+      else await publish(tx, AnalysisQueued, await queuedEvent(tx, analysis), eventOptions(id, caller))
       return { ...analysis, state, steps, endedAt, failure: undefined }
     })
   }
 
-  async function queuedEvent({ id, documentId, options }: Analysis): Promise<AnalysisQueued> {
+  async function queuedEvent(tx: Queryable, { id, documentId, options }: Analysis): Promise<AnalysisQueued> {
     return {
       analysisId: id,
       documentId,
       priority: PRIORITIES[options.priority],
       estimatedDuration: undefined,
-      queuePosition: (await store.queueDepth()) + 1,
+      queuePosition: await store.queuePosition(tx, id),
     }
   }
 
@@ -118,7 +120,7 @@ export function createAnalyses({
       }
       const inserted = await store.transaction(async (tx) => {
         if (!(await store.insert(tx, analysis, requestId))) return false
-        await publish(tx, AnalysisQueued, await queuedEvent(analysis), eventOptions(analysis.id, caller))
+        await publish(tx, AnalysisQueued, await queuedEvent(tx, analysis), eventOptions(analysis.id, caller))
         return true
       })
       const first = inserted ? analysis : await store.byRequest(store, caller.tenantId, requestId)

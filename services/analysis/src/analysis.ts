@@ -108,5 +108,5 @@ export const progressOf = (steps: readonly Step[]): number =>
     0,
   )
 
-export const currentStep = (steps: readonly Step[]): string =>
+export const currentStep = (steps: readonly Step[]): StepName | '' =>
   steps.find(({ state }) => state === 'running')?.name ?? ''

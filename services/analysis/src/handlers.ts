@@ -30,6 +30,9 @@ export function analysisHandlers(
     },
     async listAnalyses(request, call) {
       const states = request.states.map(stateFrom).filter((state) => state !== undefined)
+      // No analysis is in a state that this version does not have, nor in a batch.
+      const nowhere = (request.states.length > 0 && states.length === 0) || request.batchId !== ''
+      if (nowhere) return { analyses: [], nextPageToken: '' }
       const { items, nextPageToken } = await analyses.list(
         { documentId: request.documentId, states },
         request,

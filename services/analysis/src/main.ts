@@ -3,7 +3,6 @@ import { AnalysisServiceDefinition } from '@docmesh/contracts/analysis/v1/analys
 import { BatchServiceDefinition } from '@docmesh/contracts/analysis/v1/batch'
 import { RulePackServiceDefinition } from '@docmesh/contracts/analysis/v1/rule_pack'
 import { DocumentServiceDefinition } from '@docmesh/contracts/document/v1/document'
-import { DocumentErased } from '@docmesh/contracts/document/v1/events'
 import { connectEvents } from '@docmesh/events'
 import { openPostgres } from '@docmesh/postgres'
 import { implement } from '@docmesh/rpc'
@@ -12,6 +11,7 @@ import { createAnalyses } from './analyses.ts'
 import { openChanges } from './changes.ts'
 import { documentsOver } from './documents.ts'
 import { env } from './env.ts'
+import { subscribeErasure } from './erasure.ts'
 import { analysisHandlers } from './handlers.ts'
 import { openPacks } from './packs.ts'
 import { createPipeline } from './pipeline.ts'
@@ -61,11 +61,7 @@ await runService(
           concurrency,
           leaseMs,
         })
-        events.subscribe({
-          subscriber: 'analysis',
-          events: [DocumentErased],
-          handler: ({ payload }, tx) => store.eraseDocument(tx, payload.documentId),
-        })
+        subscribeErasure(events, store)
       },
       stopping: () => worker?.stop(),
     }

@@ -8,7 +8,7 @@ import {
 } from '@docmesh/contracts/analysis/v1/events'
 import type { Publish } from '@docmesh/events'
 import type { Queryable } from '@docmesh/postgres'
-import { createBackoff } from '@docmesh/resilience'
+import { type Backoff, createBackoff } from '@docmesh/resilience'
 import { RpcError } from '@docmesh/rpc'
 import type { Logger, Metrics } from '@docmesh/telemetry'
 import {
@@ -39,6 +39,8 @@ export interface PipelineDeps {
   readonly metrics: Metrics
   readonly logger: Logger
   readonly clock: () => Date
+  /** Pause after failed attempt n of a step, from 1; default 100 ms, doubling up to 2 s. */
+  readonly retryDelayMs?: Backoff
 }
 
 /** Runs one claimed analysis to its end. Resolves also when the claim was lost: then somebody else has it. */
@@ -62,7 +64,10 @@ type StepRun = (work: Work) => Promise<{ readonly skipped: string } | undefined>
 
 class ClaimLost extends Error {}
 
-const ATTEMPTS = 5
+/** Seven seconds of pauses in all: a dependency has the time to restart. */
+const ATTEMPTS = 8
+/** Workers that may take one analysis before it counts as what ends them. */
+const MAX_CLAIMS = 10
 
 /**
  * validate → queue → extract → rules → ai → consolidate → quality-check → notify. Every step's effect in the database is
@@ -77,12 +82,12 @@ export function createPipeline({
   metrics,
   logger,
   clock,
+  retryDelayMs = createBackoff({ initialMs: 100, maxMs: 2_000, jitter: 0.2 }, Math.random),
 }: PipelineDeps): Pipeline {
   const stepSeconds = metrics.histogram('docmesh_analysis_step_seconds')
   const durations = metrics.histogram('docmesh_analysis_duration_seconds')
   const scores = metrics.histogram('docmesh_analysis_conformity_score')
   const problems = metrics.counter('docmesh_analysis_problems_total')
-  const retryDelayMs = createBackoff({ initialMs: 100, maxMs: 2_000, jitter: 0.2 }, Math.random)
 
   const runs: Record<StepName, StepRun> = {
     async validate({ claim: { analysis } }) {
@@ -118,7 +123,7 @@ export function createPipeline({
       const { sha256, document } = have(work.source)
       const counts = { critical: 0, high: 0, medium: 0, low: 0 }
       for (const { severity } of findings) counts[severity]++
-      work.findings = work.claim.analysis.options.unmask ? findings : findings.map(masked)
+      work.findings = work.claim.analysis.options.unmask ? findings : masked(findings, document.text)
       work.outcome = {
         score,
         verdict,
@@ -152,9 +157,13 @@ export function createPipeline({
     const observe = (outcome: 'completed' | 'skipped' | 'failed'): void => {
       stepSeconds.observe({ step: name, outcome }, (performance.now() - begun) / 1_000)
     }
-    setStep(work, name, { state: 'running', startedAt: clock().toISOString(), attempts: work.claim.attempt })
+    const before = work.steps.find((step) => step.name === name)
+    // Done before under another claim: it is done again, but progress does not go back.
+    const again = before?.endedAt !== undefined
+    const startedAt = before?.startedAt ?? clock().toISOString()
+    if (!again) setStep(work, name, { state: 'running', startedAt, attempts: work.claim.attempt })
     const slow = name === 'extract' || name === 'rules'
-    if (slow) await save(work, (tx) => announceProgress(tx, analysis, work.steps))
+    if (slow && !again) await save(work, (tx) => announceProgress(tx, analysis, work.steps))
     try {
       const result = await withRetries(() => runs[name](work), work.signal)
       setStep(work, name, {
@@ -245,6 +254,11 @@ export function createPipeline({
     const { analysis } = claim
     const work: Work = { claim, signal, steps: [...analysis.steps], rulePacks: analysis.rulePacks }
     try {
+      if (claim.attempt > MAX_CLAIMS)
+        throw new StepFailed(
+          currentStep(work.steps) || 'queue',
+          new Error(`${MAX_CLAIMS} workers did not end it`),
+        )
       if (claim.attempt === 1) {
         const { id: analysisId, documentId } = analysis
         await save(work, async (tx) => {
@@ -287,11 +301,18 @@ function setStep(work: Work, name: StepName, fields: Partial<Step>): void {
   work.steps = work.steps.map((step) => (step.name === name ? { ...step, ...fields } : step))
 }
 
-const masked = (finding: Finding): Finding => ({
-  ...finding,
-  message: mask(finding.message),
-  evidence: finding.evidence.map((evidence) => ({ ...evidence, quote: mask(evidence.quote) })),
-})
+/** Quotes are taken from the masked text, not masked by themselves: a quote that is cut may end in half a number. */
+function masked(findings: readonly Finding[], text: string): readonly Finding[] {
+  const hidden = mask(text)
+  return findings.map((finding) => ({
+    ...finding,
+    message: mask(finding.message),
+    evidence: finding.evidence.map((evidence) => ({
+      ...evidence,
+      quote: hidden.slice(evidence.charStart, evidence.charStart + evidence.quote.length),
+    })),
+  }))
+}
 
 /** The evidence of every finding must stand in the text where it says. */
 function checkEvidence(findings: readonly Finding[], text: string): void {

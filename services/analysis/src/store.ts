@@ -248,15 +248,21 @@ export function analysisStore(db: Postgres) {
       endedAt: Date | null,
     ): Promise<void> {
       await tx.query(
-        `update analyses set state = $2, steps = $3, ended_at = $4, failure = null, fence = fence + 1, owner = null, lease_until = null where id = $1`,
+        `update analyses set state = $2, steps = $3, ended_at = $4, failure = null, fence = fence + 1, attempts = 0, owner = null,
+           lease_until = null where id = $1`,
         [id, state, JSON.stringify(steps), endedAt],
       )
       await tx.query('select pg_notify($1, $2)', [CHANGED, id])
     },
 
-    /** Erasure: everything that was derived from the document. */
-    async eraseDocument(tx: Queryable, documentId: string): Promise<void> {
-      await tx.query('delete from analyses where document_id = $1', [documentId])
+    /** Erasure: everything that was derived from the document. Returns the ids of the analyses that are gone. */
+    async eraseDocument(tx: Queryable, documentId: string): Promise<string[]> {
+      const rows = await tx.query<{ id: string }>(
+        `with erased as (delete from analyses where document_id = $1 returning id)
+         select id, pg_notify('${CHANGED}', id::text) from erased`,
+        [documentId],
+      )
+      return rows.map(({ id }) => id)
     },
   }
 }

@@ -41,6 +41,7 @@ export function startWorker({
   leaseMs,
 }: WorkerOptions): Worker {
   const ending = new AbortController()
+  /** By analysis; one that was lost and claimed again stands here with its latest claim. */
   const running = new Map<string, AbortController>()
   const pollDelayMs = createBackoff({ initialMs: POLL_MS, maxMs: 5_000, jitter: 0.2 }, Math.random)
   const depth = metrics.gauge('docmesh_analysis_queue_depth')
@@ -61,7 +62,7 @@ export function startWorker({
         failures++
         logger.warn({ err }, 'cannot look for work; trying again')
       }
-      await Promise.race([news, sleep(failures === 0 ? POLL_MS : pollDelayMs(failures), ending.signal)])
+      await atMost(news, failures === 0 ? POLL_MS : pollDelayMs(failures))
     }
   }
 
@@ -70,11 +71,12 @@ export function startWorker({
     if (!claim) return false
     const { id } = claim.analysis
     const lost = new AbortController()
+    running.get(id)?.abort(new Error('the claim was lost'))
     running.set(id, lost)
     const job = pipeline(claim, AbortSignal.any([lost.signal, ending.signal]))
       .catch((err) => logger.error({ err, analysis_id: id }, 'analysis was given up; its lease will end'))
       .finally(() => {
-        running.delete(id)
+        if (running.get(id) === lost) running.delete(id)
         jobs.delete(job)
         wake()
       })
@@ -89,10 +91,13 @@ export function startWorker({
     for (const id of ids) if (!ours.has(id)) running.get(id)?.abort(new Error('the claim was lost'))
   }
 
-  const renewal = setInterval(() => {
-    renew().catch((err) => logger.warn({ err }, 'cannot renew leases; trying again'))
-  }, leaseMs / 3)
-  const unsubscribe = changes.onAny(() => wake())
+  const tryRenew = (): void =>
+    void renew().catch((err) => logger.warn({ err }, 'cannot renew leases; trying again'))
+  const renewal = setInterval(tryRenew, leaseMs / 3).unref()
+  const unsubscribe = changes.onAny((id) => {
+    if (id === '' || running.has(id)) tryRenew() // it may have been cancelled
+    wake()
+  })
   const looping = loop()
 
   return {
@@ -108,14 +113,9 @@ export function startWorker({
   }
 }
 
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = (): void => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', end)
-      resolve()
-    }
-    const timer = setTimeout(end, ms)
-    signal.addEventListener('abort', end, { once: true })
-  })
+async function atMost(news: Promise<void>, ms: number): Promise<void> {
+  const time = Promise.withResolvers<void>()
+  const timer = setTimeout(time.resolve, ms).unref()
+  await Promise.race([news, time.promise])
+  clearTimeout(timer)
 }

@@ -1,19 +1,25 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { access, constants, mkdir, open, rename, rm, stat, unlink } from 'node:fs/promises'
+import { access, constants, copyFile, mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { rpcError } from '@docmesh/rpc'
 
 /** Contents of documents in a folder, each stored once under its SHA-256, and uploads on their way there. */
 export interface Blobs {
-  /** Opens the staged upload of `key`, keeping what an interrupted one left; without a key it is new and private. */
+  /** Begins an upload; only one with a key can be resumed. */
   stage(key: string | undefined): Promise<Staged>
+  /** Goes on with what an interrupted upload left. A stream that still writes to it can no longer commit. */
+  resume(key: string): Promise<Staged>
   /** Bytes that an interrupted upload left. */
   stagedBytes(key: string): Promise<number>
+  /** Removes what streams of this upload left. */
+  forget(key: string): Promise<void>
   has(sha256: string): Promise<boolean>
   path(sha256: string): string
   read(sha256: string, offset: number, chunkBytes: number): AsyncIterable<Buffer>
   remove(sha256: string): Promise<void>
+  /** Removes staged uploads that nobody wrote to since then. */
+  sweep(before: Date): Promise<void>
   /** Rejects when the folder cannot be written. */
   probe(): Promise<void>
 }
@@ -36,30 +42,55 @@ export async function openBlobs(folder: string): Promise<Blobs> {
   const staging = join(folder, 'staging')
   await mkdir(staging, { recursive: true })
   const path = (sha256: string): string => join(folder, sha256.slice(0, 2), sha256.slice(2, 4), sha256)
-  const stagingPath = (key: string): string => join(staging, createHash('sha256').update(key).digest('hex'))
   const has = (sha256: string): Promise<boolean> => exists(path(sha256))
+  const prefixOf = (key: string): string => `${createHash('sha256').update(key).digest('hex')}.`
+
+  /** Each stream writes to a file of its own, so that two with one key never mix their bytes. */
+  const begin = (key: string | undefined): string =>
+    join(staging, `${key === undefined ? '' : prefixOf(key)}${randomUUID()}`)
+
+  async function move(from: string, sha256: string): Promise<void> {
+    const to = path(sha256)
+    if (await exists(to)) return unlink(from)
+    await mkdir(join(to, '..'), { recursive: true })
+    await rename(from, to)
+  }
+
+  /** Largest first. */
+  async function stagedFiles(prefix: string): Promise<{ path: string; size: number; mtime: Date }[]> {
+    const paths = (await readdir(staging)).filter((name) => name.startsWith(prefix))
+    const found = await Promise.all(
+      paths.map(async (name) => {
+        const path = join(staging, name)
+        const stats = await stat(path).catch(ignoreMissing)
+        return stats ? [{ path, size: stats.size, mtime: stats.mtime }] : []
+      }),
+    )
+    return found.flat().sort((a, b) => b.size - a.size)
+  }
 
   return {
     has,
     path,
-    async stage(key) {
-      return openStaged(
-        key === undefined ? join(staging, randomUUID()) : stagingPath(key),
-        async (from, sha256) => {
-          const to = path(sha256)
-          if (await exists(to)) return unlink(from)
-          await mkdir(join(to, '..'), { recursive: true })
-          await rename(from, to)
-        },
-      )
+    stage: (key) => openStaged(begin(key), move),
+    async resume(key) {
+      const to = begin(key)
+      const [left] = await stagedFiles(prefixOf(key))
+      if (left) {
+        await copyFile(left.path, to).catch(unavailable)
+        await rm(left.path, { force: true })
+      }
+      return openStaged(to, move)
     },
-    stagedBytes: (key) =>
-      stat(stagingPath(key)).then(
-        ({ size }) => size,
-        () => 0,
-      ),
+    stagedBytes: async (key) => (await stagedFiles(prefixOf(key)))[0]?.size ?? 0,
+    async forget(key) {
+      for (const { path } of await stagedFiles(prefixOf(key))) await rm(path, { force: true })
+    },
     read: (sha256, start, highWaterMark) => createReadStream(path(sha256), { start, highWaterMark }),
     remove: (sha256) => rm(path(sha256), { force: true }),
+    async sweep(before) {
+      for (const { path, mtime } of await stagedFiles('')) if (mtime < before) await rm(path, { force: true })
+    },
     probe: () => access(staging, constants.W_OK),
   }
 }
@@ -97,7 +128,7 @@ async function openStaged(
       })()
       return committed
     },
-    keep: () => file.close(),
+    keep: () => (size === 0 ? staged.discard() : file.close()),
     async discard() {
       await file.close()
       await rm(path, { force: true })
@@ -111,6 +142,10 @@ const exists = (path: string): Promise<boolean> =>
     () => true,
     () => false,
   )
+
+function ignoreMissing({ code }: NodeJS.ErrnoException): undefined {
+  if (code !== 'ENOENT') throw new Error(`The staging folder cannot be read (${code}).`)
+}
 
 function unavailable(cause: NodeJS.ErrnoException): never {
   throw rpcError('STORAGE_UNAVAILABLE', `The blob store cannot write (${cause.code ?? 'unknown'}).`, {

@@ -1,16 +1,21 @@
 import { DocumentErased, DocumentUpdated } from '@docmesh/contracts/document/v1/events'
-import type { Publish } from '@docmesh/events'
-import { type Page, type PageRequest, pageFrom, readPage, rpcError } from '@docmesh/rpc'
+import type { Erase, Publish } from '@docmesh/events'
+import { invalidRequest, type Page, type PageRequest, pageFrom, readPage, rpcError } from '@docmesh/rpc'
 import type { Blobs } from './blobs.ts'
-import { type Caller, type Document, type DocumentVersion, type ErasureReceipt, isId } from './document.ts'
+import {
+  type Caller,
+  type Description,
+  type Document,
+  type DocumentVersion,
+  descriptionFaults,
+  type ErasureReceipt,
+  isId,
+  isStorable,
+} from './document.ts'
 import { documentNotFound, versionNotFound } from './not-found.ts'
 import type { DocumentFilter, DocumentStore } from './store.ts'
 
-export interface Changes {
-  readonly name?: string
-  readonly tags?: readonly string[]
-  readonly attributes?: Readonly<Record<string, string>>
-}
+export type Changes = Partial<Description>
 
 export interface Documents {
   get(id: string, caller: Caller): Promise<Document>
@@ -32,13 +37,14 @@ export interface DocumentDeps {
   readonly store: DocumentStore
   readonly blobs: Blobs
   readonly publish: Publish
+  readonly erase: Erase
   readonly clock: () => Date
   readonly ids: () => string
 }
 
 const CHUNK_BYTES = 64 * 1024
 
-export function createDocuments({ store, blobs, publish, clock, ids }: DocumentDeps): Documents {
+export function createDocuments({ store, blobs, publish, erase, clock, ids }: DocumentDeps): Documents {
   async function get(id: string, { tenantId }: Caller): Promise<Document> {
     const document = isId(id) ? await store.get(store, tenantId, id) : undefined
     if (!document) throw documentNotFound(id)
@@ -58,18 +64,22 @@ export function createDocuments({ store, blobs, publish, clock, ids }: DocumentD
       const { size, after } = readPage(page)
       if (after && !isId(after))
         throw rpcError('INVALID_PAGE_TOKEN', 'page_token is not one that this service gave.')
+      const matchable = [...filter.tags, filter.nameContains, filter.mediaType].every(isStorable)
+      if (!matchable) return { items: [], nextPageToken: '' }
       return pageFrom(await store.list(tenantId, filter, after, size), size, ({ id }) => id)
     },
     async versions(id, page, caller) {
       await get(id, caller)
       const { size, after } = readPage(page)
-      const before = after ? Number(after) : 2 ** 31 - 1
-      if (!Number.isInteger(before))
+      if (!/^\d{0,9}$/.test(after))
         throw rpcError('INVALID_PAGE_TOKEN', 'page_token is not one that this service gave.')
+      const before = after ? Number(after) : 2 ** 31 - 1
       return pageFrom(await store.versions(store, id, before, size), size, ({ number }) => String(number))
     },
     async update(id, changes, etag, caller) {
       if (!isId(id)) throw documentNotFound(id)
+      const faults = descriptionFaults(changes)
+      if (faults.length > 0) throw invalidRequest(faults)
       return store.transaction(async (tx) => {
         const before = await store.get(tx, caller.tenantId, id, { lock: true })
         if (!before) throw documentNotFound(id)
@@ -89,6 +99,7 @@ export function createDocuments({ store, blobs, publish, clock, ids }: DocumentD
     content: ({ sha256 }, offset) => blobs.read(sha256, offset, CHUNK_BYTES),
     async erase(id, reason, caller) {
       if (!isId(id)) throw documentNotFound(id)
+      if (!isStorable(reason)) throw invalidRequest([{ field: 'reason', description: 'no character 0' }])
       return store.transaction(async (tx) => {
         const document = await store.get(tx, caller.tenantId, id, { lock: true })
         if (!document) {
@@ -97,11 +108,12 @@ export function createDocuments({ store, blobs, publish, clock, ids }: DocumentD
           throw documentNotFound(id)
         }
         const contentSha256 = await store.remove(tx, id)
+        for (const sha256 of contentSha256) await store.lockContent(tx, sha256)
         const receipt = { id: ids(), documentId: id, contentSha256, reason, erasedAt: clock() }
         await store.insertReceipt(tx, caller.tenantId, receipt)
+        await erase(tx, 'document', id)
         await publish(tx, DocumentErased, { documentId: id, receiptId: receipt.id }, eventOptions(id, caller))
         for (const sha256 of contentSha256) {
-          await store.lockContent(tx, sha256)
           if (!(await store.isReferenced(tx, sha256))) await blobs.remove(sha256)
         }
         return receipt

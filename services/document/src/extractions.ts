@@ -60,6 +60,8 @@ export function createExtractions({ store, blobs, publish, pool, metrics }: Extr
       observe('extracted')
       return await saveText(document, version, extracted)
     } catch (error) {
+      const kept = await store.version(store, version.documentId, version.number)
+      if (!kept) throw documentNotFound(version.documentId) // erased meanwhile
       if (!(error instanceof ExtractionError)) {
         observe('failure')
         throw error

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import type {
   DocumentServiceDefinition,
   UploadDocumentRequest,
@@ -31,7 +32,7 @@ export function documentHandlers({
   const bytes = metrics.histogram('docmesh_document_upload_bytes')
   return {
     async uploadDocument(requests, call) {
-      const { metadata, chunks } = await readUpload(requests)
+      const { metadata, chunks } = await readUpload(requests, call)
       try {
         const upload = { ...metadata, sizeBytes: Number(metadata.sizeBytes), offset: Number(metadata.offset) }
         const { document, deduplicated } = await uploads.upload(upload, chunks, call)
@@ -62,7 +63,7 @@ export function documentHandlers({
     },
     async updateDocument({ documentId, etag, name, tags, attributes }, call) {
       const changes: Changes = {
-        ...(name !== undefined && { name: validName(name) }),
+        ...(name !== undefined && { name }),
         ...(tags && { tags: tags.values }),
         ...(attributes && { attributes: attributes.values }),
       }
@@ -81,7 +82,8 @@ export function documentHandlers({
     async *extractText({ documentId, version: number }, call) {
       const { document, version } = await documents.version(documentId, number, call)
       yield { part: { $case: 'progress', value: { pagesDone: 0, pagesTotal: 0 } } }
-      const { layout, text } = await untilGone(extractions.text(document, version), call)
+      // The extraction goes on for others when this caller leaves.
+      const { layout, text } = await untilGone(extractions.text(document, version), call.signal)
       yield { part: { $case: 'layout', value: layout } }
       for (let at = 0; at < text.length; ) {
         const end = chunkEnd(text, at)
@@ -102,35 +104,38 @@ function chunkEnd(text: string, at: number): number {
   return last >= 0xd800 && last < 0xdc00 && end < text.length ? end - 1 : end
 }
 
-/** The extraction goes on for others when this caller leaves. */
-function untilGone<T>(work: Promise<T>, { signal }: CallContext): Promise<T> {
+function untilGone<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   const gone = Promise.withResolvers<never>()
   const leave = (): void => gone.reject(signal.reason)
+  if (signal.aborted) leave()
   signal.addEventListener('abort', leave, { once: true })
   return Promise.race([work, gone.promise]).finally(() => signal.removeEventListener('abort', leave))
 }
 
-function validName(name: string): string {
-  if (name.trim() === '' || name.length > 255)
-    throw invalidRequest([{ field: 'name', description: '1 to 255 characters' }])
-  return name
-}
-
 async function readUpload(
   requests: AsyncIterable<UploadDocumentRequest>,
+  { signal }: CallContext,
 ): Promise<{ metadata: UploadMetadata; chunks: AsyncIterable<Uint8Array> }> {
   const iterator = requests[Symbol.asyncIterator]()
   const first = await iterator.next()
   const part = first.done ? undefined : first.value.part
   if (part?.$case !== 'metadata') throw invalidRequest([{ field: 'metadata', description: 'send it first' }])
-  return { metadata: part.value, chunks: chunksOf(iterator) }
+  return { metadata: part.value, chunks: chunksOf(iterator, signal) }
 }
 
-async function* chunksOf(iterator: AsyncIterator<UploadDocumentRequest>): AsyncIterable<Uint8Array> {
+/** Turns of the event loop after which a call that was reset says so; its requests look ended at once. */
+const RESET_TURNS = 5
+
+async function* chunksOf(
+  iterator: AsyncIterator<UploadDocumentRequest>,
+  signal: AbortSignal,
+): AsyncIterable<Uint8Array> {
   for (let item = await iterator.next(); !item.done; item = await iterator.next()) {
     const { part } = item.value
     if (part?.$case !== 'chunk')
       throw invalidRequest([{ field: 'part', description: 'send chunks after the metadata' }])
     yield part.value
   }
+  for (let turn = 0; turn < RESET_TURNS; turn++) await setImmediate()
+  signal.throwIfAborted()
 }

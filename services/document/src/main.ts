@@ -12,13 +12,15 @@ import { documentHandlers } from './handlers.ts'
 import { documentStore } from './store.ts'
 import { createUploads } from './uploads.ts'
 
+const SWEEP_MS = 3_600_000
+
 const migrations = new URL('../migrations', import.meta.url)
 
 await runService('document', env, async ({ env, own, logger, metrics, health, clock, ids }) => {
   const { databaseUrl: url, natsUrl, natsStream: stream, maxBytes, maxPages } = env
   const onError = (err: Error): void => logger.warn({ err }, 'connection trouble')
   const db = own(await openPostgres({ url, schema: 'document', migrations, onError }))
-  const { publish } = own(await connectEvents({ db, natsUrl, stream, onError }))
+  const { publish, erase } = own(await connectEvents({ db, natsUrl, stream, onError }))
   const blobs = await openBlobs(env.blobDir)
   const pool = own(
     createExtractionPool({
@@ -30,15 +32,20 @@ await runService('document', env, async ({ env, own, logger, metrics, health, cl
     }),
   )
   const store = documentStore(db)
-  const deps = { store, blobs, publish, clock, ids }
+  const deps = { store, blobs, publish, erase, clock, ids }
   const documents = createDocuments(deps)
   const uploads = createUploads({ ...deps, maxBytes })
   const extractions = createExtractions({ ...deps, pool, metrics })
+  const sweep = (): Promise<void> =>
+    uploads.sweep().catch((err) => logger.warn({ err }, 'cannot remove abandoned uploads'))
+  const sweeping = setInterval(sweep, SWEEP_MS).unref()
+  void sweep()
   health.register({ name: 'postgres', critical: true, check: () => db.ping() })
   health.register({ name: 'blobs', critical: true, check: () => blobs.probe() })
   return {
     serve: [
       implement(DocumentServiceDefinition, documentHandlers({ documents, uploads, extractions, metrics })),
     ],
+    stopping: () => clearInterval(sweeping),
   }
 })

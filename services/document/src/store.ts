@@ -121,14 +121,26 @@ export function documentStore(db: Postgres) {
       return rows.length > 0
     },
 
+    /** Whether the tenant has the content; that others have it is not for it to know. */
+    async hasContent(tx: Queryable, tenantId: string, sha256: string): Promise<boolean> {
+      const rows = await tx.query(
+        'select 1 from versions v join documents d on d.id = v.document_id where v.sha256 = $1 and d.tenant_id = $2 limit 1',
+        [sha256, tenantId],
+      )
+      return rows.length > 0
+    },
+
     async get(
       on: Queryable,
       tenantId: string,
       id: string,
       { lock = false } = {},
     ): Promise<Document | undefined> {
+      // A statement of its own: a join that waits for the lock would look for the version that was current before.
+      if (lock)
+        await on.query('select from documents where tenant_id = $1 and id = $2 for update', [tenantId, id])
       const [row] = await on.query<DocumentRow & VersionRow>(
-        `${DOCUMENT} where d.tenant_id = $1 and d.id = $2 ${lock ? 'for update of d' : ''}`,
+        `${DOCUMENT} where d.tenant_id = $1 and d.id = $2`,
         [tenantId, id],
       )
       return row && documentOf(row)

@@ -1,29 +1,36 @@
 import { readFile } from 'node:fs/promises'
 import { DocumentCreated, DocumentVersionAdded } from '@docmesh/contracts/document/v1/events'
 import type { Publish } from '@docmesh/events'
-import { type FieldViolation, invalidRequest, rpcError } from '@docmesh/rpc'
+import { invalidRequest, RpcError, rpcError } from '@docmesh/rpc'
 import type { Blobs, Staged } from './blobs.ts'
-import { type Caller, type Document, type DocumentVersion, isId } from './document.ts'
+import {
+  type Caller,
+  type Description,
+  type Document,
+  type DocumentVersion,
+  descriptionFaults,
+  isId,
+  isText,
+  MAX_NAME,
+} from './document.ts'
 import { detect } from './extract/detect.ts'
 import { ExtractionError } from './extract/extracted.ts'
 import { documentNotFound } from './not-found.ts'
 import type { DocumentStore } from './store.ts'
 
-export interface UploadMetadata {
+export interface UploadMetadata extends Description {
   /** Empty: neither repeatable nor resumable. */
   readonly requestId: string
-  readonly name: string
   /** A hint. */
   readonly mediaType: string
   /** Empty: not checked. */
   readonly sha256: string
   /** 0: not checked. */
   readonly sizeBytes: number
+  /** 0 begins anew. */
   readonly offset: number
   /** Empty: a new document. */
   readonly documentId: string
-  readonly tags: readonly string[]
-  readonly attributes: Readonly<Record<string, string>>
 }
 
 export interface Stored {
@@ -32,11 +39,18 @@ export interface Stored {
 }
 
 export interface Uploads {
-  upload(metadata: UploadMetadata, chunks: AsyncIterable<Uint8Array>, caller: Caller): Promise<Stored>
+  /** Stores nothing once `signal` has aborted: then the chunks may have ended early. */
+  upload(
+    metadata: UploadMetadata,
+    chunks: AsyncIterable<Uint8Array>,
+    caller: Caller & { readonly signal: AbortSignal },
+  ): Promise<Stored>
   status(
     requestId: string,
     caller: Caller,
   ): Promise<{ receivedBytes: number; document: Document | undefined }>
+  /** Removes what interrupted uploads left that nobody resumed for a day. */
+  sweep(): Promise<void>
 }
 
 export interface UploadDeps {
@@ -48,17 +62,16 @@ export interface UploadDeps {
   readonly maxBytes: number
 }
 
+const ABANDONED_MS = 86_400_000
 const MAX_CHUNK_BYTES = 64 * 1024
-const MAX_NAME = 255
-const MAX_TAGS = 50
-const MAX_ATTRIBUTES = 50
 
 /**
  * Uploads: the bytes go to a staging file and become a document in one transaction at the end, so that nothing is ever
  * half stored. An interrupted upload with a request id keeps its staging file and can be resumed on any instance.
  */
 export function createUploads({ store, blobs, publish, clock, ids, maxBytes }: UploadDeps): Uploads {
-  const keyOf = (requestId: string, { tenantId }: Caller): string => `${tenantId}/${requestId}`
+  // No header value, so no tenant, has a line end: no two pairs make one key.
+  const keyOf = (requestId: string, { tenantId }: Caller): string => `${tenantId}\n${requestId}`
 
   async function completed(requestId: string, { tenantId }: Caller): Promise<Document | undefined> {
     const id = requestId && (await store.findUpload(store, tenantId, requestId))
@@ -112,13 +125,14 @@ export function createUploads({ store, blobs, publish, clock, ids, maxBytes }: U
     metadata: UploadMetadata,
     staged: Staged,
     mediaType: string,
-    caller: Caller,
+    caller: Caller & { readonly signal: AbortSignal },
   ): Promise<Stored> {
     const sha256 = staged.digest()
     const sizeBytes = staged.size()
     return store.transaction(async (tx) => {
+      const before = metadata.documentId ? await locked(metadata.documentId) : undefined
       await store.lockContent(tx, sha256) // nobody may remove the content while it gets its reference
-      const deduplicated = await blobs.has(sha256)
+      const deduplicated = await store.hasContent(tx, caller.tenantId, sha256)
       const now = clock()
       const version = {
         sha256,
@@ -127,11 +141,12 @@ export function createUploads({ store, blobs, publish, clock, ids, maxBytes }: U
         createdAt: now,
         extraction: { state: 'pending' },
       } as const
-      const document = metadata.documentId
-        ? await addVersion(metadata.documentId, version)
+      const document = before
+        ? await addVersion(before, version)
         : await create({ ...version, number: 1, documentId: ids() })
       if (metadata.requestId)
         await store.recordUpload(tx, caller.tenantId, metadata.requestId, document.currentVersion)
+      caller.signal.throwIfAborted()
       await staged.commit()
       return { document, deduplicated }
 
@@ -162,12 +177,18 @@ export function createUploads({ store, blobs, publish, clock, ids, maxBytes }: U
         return { ...described, revision: '1', currentVersion }
       }
 
+      /** The document before its contents: an erasure takes the locks in the same order. */
+      async function locked(id: string): Promise<Document> {
+        const found = await store.get(tx, caller.tenantId, id, { lock: true })
+        if (!found) throw documentNotFound(id)
+        return found
+      }
+
       async function addVersion(
-        id: string,
+        before: Document,
         content: Omit<DocumentVersion, 'number' | 'documentId'>,
       ): Promise<Document> {
-        const before = await store.get(tx, caller.tenantId, id, { lock: true })
-        if (!before) throw documentNotFound(id)
+        const { id } = before
         const currentVersion = { ...content, documentId: id, number: before.currentVersion.number + 1 }
         await store.insertVersion(tx, currentVersion)
         await store.setCurrentVersion(tx, id, currentVersion.number, now)
@@ -197,26 +218,28 @@ export function createUploads({ store, blobs, publish, clock, ids, maxBytes }: U
       validate(metadata, maxBytes)
       const before = await completed(metadata.requestId, caller)
       if (before) return { document: before, deduplicated: true }
-      const staged = await blobs.stage(metadata.requestId ? keyOf(metadata.requestId, caller) : undefined)
+      const key = metadata.requestId ? keyOf(metadata.requestId, caller) : undefined
+      const staged = await (key && metadata.offset > 0 ? blobs.resume(key) : blobs.stage(key))
+      let stored: Stored | undefined
       try {
         await receive(metadata, chunks, staged)
-      } catch (error) {
-        await (metadata.requestId && isInterruption(error) ? staged.keep() : staged.discard())
-        throw error
-      }
-      try {
         verify(metadata, staged)
-        return await commit(metadata, staged, await typeOf(staged.path, metadata), caller)
+        const mediaType = await typeOf(staged.path, metadata)
+        stored = await commit(metadata, staged, mediaType, caller).catch(async (error) => {
+          await removeOrphan(staged.digest())
+          throw error
+        })
       } catch (error) {
-        await staged.discard()
-        await removeOrphan(staged.digest())
+        await (key && isInterruption(error, caller) ? staged.keep() : staged.discard())
         const first = await completed(metadata.requestId, caller) // the same upload, sent twice at once
-        if (first) return { document: first, deduplicated: true }
-        throw error
+        if (!first) throw error
+        stored = { document: first, deduplicated: true }
       }
+      if (key) await blobs.forget(key)
+      return stored
     },
     async status(requestId, caller) {
-      if (!requestId)
+      if (!isText(requestId))
         throw invalidRequest([{ field: 'request_id', description: 'write the request id of the upload' }])
       const document = await completed(requestId, caller)
       const receivedBytes = document
@@ -226,13 +249,13 @@ export function createUploads({ store, blobs, publish, clock, ids, maxBytes }: U
         throw rpcError('UPLOAD_NOT_FOUND', `No upload with the request id "${requestId}" was begun.`)
       return { receivedBytes, document }
     },
+    sweep: () => blobs.sweep(new Date(clock().getTime() - ABANDONED_MS)),
   }
 }
 
 /** The stream broke, rather than that something was wrong with it: a resume goes on where it stopped. */
-const isInterruption = (error: unknown): boolean =>
-  !(error instanceof Error && error.name === 'RpcError') ||
-  (error as { reason?: string }).reason === 'UPLOAD_OFFSET_MISMATCH'
+const isInterruption = (error: unknown, { signal }: { readonly signal: AbortSignal }): boolean =>
+  signal.aborted || !(error instanceof RpcError) || error.reason === 'UPLOAD_OFFSET_MISMATCH'
 
 async function typeOf(path: string, { name, mediaType }: UploadMetadata): Promise<string> {
   try {
@@ -246,24 +269,18 @@ async function typeOf(path: string, { name, mediaType }: UploadMetadata): Promis
 }
 
 function validate(metadata: UploadMetadata, maxBytes: number): void {
-  const { name, sha256, sizeBytes, offset, documentId, tags, attributes, requestId } = metadata
-  const faults: FieldViolation[] = []
+  const { sha256, sizeBytes, offset, documentId, requestId } = metadata
+  const faults = descriptionFaults(metadata)
   const check = (ok: boolean, field: string, description: string): void => {
-    if (!ok) faults.push({ field: `metadata.${field}`, description })
+    if (!ok) faults.push({ field, description })
   }
-  check(name.trim() !== '' && name.length <= MAX_NAME, 'name', `1 to ${MAX_NAME} characters`)
-  check(requestId.length <= MAX_NAME, 'request_id', `at most ${MAX_NAME} characters`)
+  check(requestId === '' || isText(requestId), 'request_id', `at most ${MAX_NAME} characters`)
   check(sha256 === '' || /^[0-9a-f]{64}$/.test(sha256), 'sha256', '64 lower-case hexadecimal digits')
   check(sizeBytes >= 0, 'size_bytes', 'not negative')
   check(offset >= 0, 'offset', 'not negative')
   check(documentId === '' || isId(documentId), 'document_id', 'a document id')
-  check(
-    tags.length <= MAX_TAGS && tags.every((tag) => tag !== '' && tag.length <= MAX_NAME),
-    'tags',
-    `at most ${MAX_TAGS} of 1 to ${MAX_NAME} characters`,
-  )
-  check(Object.keys(attributes).length <= MAX_ATTRIBUTES, 'attributes', `at most ${MAX_ATTRIBUTES}`)
-  if (faults.length > 0) throw invalidRequest(faults)
+  if (faults.length > 0)
+    throw invalidRequest(faults.map(({ field, ...fault }) => ({ field: `metadata.${field}`, ...fault })))
   if (sizeBytes > maxBytes) throw tooLarge(maxBytes)
 }
 

@@ -17,13 +17,16 @@ const differsInWords = ({ reading }: RuleContext): readonly Hit[] =>
       return { spans: [{ start, end }], confidence: 0.95, values: { found, other: found } }
     })
 
-/** The first duration after the subject, in the same sentence. */
-const durationAfter = (
+/** The duration that the subject is part of ("12 meses de vigência"), or the first one after it in its sentence. */
+const durationOf = (
   subject: Span,
   starts: readonly number[],
   { reading }: RuleContext,
 ): Duration | undefined => {
-  const found = reading.durations()[lowerBound(starts, subject.end)]
+  const next = lowerBound(starts, subject.end)
+  const around = reading.durations()[next - 1]
+  if (around !== undefined && around.end > subject.start) return around
+  const found = reading.durations()[next]
   if (found === undefined || found.start - subject.end > REACH) return undefined
   const between = reading.document.text.slice(subject.end, found.start)
   return SENTENCE_END.test(between) ? undefined : found
@@ -33,7 +36,7 @@ const contradictions = (subjects: readonly (readonly string[])[], context: RuleC
   const starts = context.reading.durations().map(({ start }) => start)
   return subjects.flatMap((terms) => {
     const durations = anyOf(context.hits, terms).flatMap(
-      (subject) => durationAfter(subject, starts, context) ?? [],
+      (subject) => durationOf(subject, starts, context) ?? [],
     )
     const first = durations[0]
     const other = durations.find((duration) => first !== undefined && !sameLength(first, duration))

@@ -58,7 +58,52 @@ const sumDiffers = ({ reading }: RuleContext): readonly Hit[] => {
   })
 }
 
-/** `words`: figures against words in brackets. `instalments`: total against instalments, a cent each of rounding. */
+const ROW = /[^\n]+/g
+const TOTAL_ROW = /^\s*(?:valor\s|pre[çc]o\s|grand\s)?total(?!\p{L})/iu
+/** What is taken off, or summed up already, makes a sum of the rows mean nothing. */
+const NO_ITEM =
+  /^\s*sub-?total|desconto|dedu[çc]|abatimento|discount|less(?!\p{L})|[-−–(]\s?(?:R\$|US\$|\$|€|£)/iu
+
+/** Rows that end with an amount, one under the other, and then a row "Total": the rows must give it. */
+const rowsDiffer = ({ reading }: RuleContext): readonly Hit[] => {
+  const amounts = reading.money()
+  const ends = amounts.map(({ end }) => end)
+  const hits: Hit[] = []
+  let items: MoneyValue[] = []
+  let summable = true
+  for (const { 0: row, index } of reading.document.text.matchAll(ROW)) {
+    const end = index + row.trimEnd().length
+    const amount = amounts[lowerBound(ends, end)]
+    if (amount?.end !== end || amount.start < index) {
+      items = []
+      summable = true
+      continue
+    }
+    if (!TOTAL_ROW.test(row)) {
+      items.push(amount)
+      summable &&= !NO_ITEM.test(row) && amount.currency === items[0]?.currency
+      continue
+    }
+    const sum = items.reduce((all, { cents }) => all + cents, 0)
+    const comparable = summable && items.length > 1 && items[0]?.currency === amount.currency
+    if (comparable && Math.abs(sum - amount.cents) > items.length) {
+      const values = {
+        total: formatMoney(amount.cents, amount.currency),
+        sum: formatMoney(sum, amount.currency),
+        difference: formatMoney(Math.abs(amount.cents - sum), amount.currency),
+      }
+      hits.push({ spans: [{ start: index, end }, ...items], confidence: 0.8, values })
+    }
+    items = []
+    summable = true
+  }
+  return hits
+}
+
+/**
+ * `words`: figures against words in brackets. `instalments`: total against instalments, a cent each of rounding, said in
+ * a sentence or listed row by row.
+ */
 export const moneyTotal = defineKind({
   name: 'money-total',
   shape: {
@@ -67,6 +112,7 @@ export const moneyTotal = defineKind({
   values: ['total', 'sum', 'difference'],
   prepare: ({ money: { check } }) => ({
     terms: [],
-    run: (context) => assessed(check === 'words' ? wordsDiffer(context) : sumDiffers(context)),
+    run: (context) =>
+      assessed(check === 'words' ? wordsDiffer(context) : [...sumDiffers(context), ...rowsDiffer(context)]),
   }),
 })
