@@ -86,7 +86,7 @@ it('waits for a document service that is away, and completes when it is back', a
   const service = await instance({ concurrency: 0 })
   const id = await start(service)
   await library.close()
-  const worker = await instance()
+  const worker = await instance({ retryMs: 1_000 })
   await isRunning(service, id)
   await library.reopen()
   expect((await ended(worker, id)).state).toBe(AnalysisState.COMPLETED)

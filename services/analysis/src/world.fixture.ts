@@ -143,6 +143,8 @@ export interface InstanceOptions {
   readonly concurrency?: number
   readonly leaseMs?: number
   readonly poolMax?: number
+  /** Default 20, so that retries are soon used up. */
+  readonly retryMs?: number
 }
 
 /** One whole instance of the service, as `main.ts` puts it together, with retries after milliseconds. */
@@ -152,6 +154,7 @@ export async function startInstance({
   concurrency = 2,
   leaseMs = 30_000,
   poolMax = 10,
+  retryMs = 20,
 }: InstanceOptions) {
   const stack = new AsyncDisposableStack()
   const migrations = new URL('../migrations', import.meta.url)
@@ -191,7 +194,7 @@ export async function startInstance({
     metrics,
     logger: silentLogger,
     clock,
-    retryDelayMs: () => 20,
+    retryDelayMs: () => retryMs,
   })
   const listener = await listen([
     implement(AnalysisServiceDefinition, analysisHandlers(analyses, createReports(analyses, documents))),
