@@ -84,11 +84,15 @@ const unimplemented =
     )
   }
 
-/** The signal stays lazy: most unary handlers never ask for it. */
+/** What costs something to make is made when somebody asks: most unary handlers never do. */
 function open(incoming: IncomingCall, method: Method, request: unknown): ServerCall {
   const { metadata, deadline } = incoming
+  let requestId = textOf(metadata, 'x-request-id')
   const context: CallContext = {
-    requestId: textOf(metadata, 'x-request-id') || randomUUID(),
+    get requestId() {
+      requestId ||= randomUUID()
+      return requestId
+    },
     userId: textOf(metadata, 'docmesh-user-id'),
     tenantId: textOf(metadata, 'docmesh-tenant-id'),
     deadline,
