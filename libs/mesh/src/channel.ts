@@ -100,7 +100,10 @@ export function createChannel(deps: ChannelDeps): Channel {
     }
   }
 
-  /** A broken connection is the ejection's business while another endpoint is left: both must not empty the cluster. */
+  /**
+   * A broken connection is the ejection's business, and counts for the breaker only when no endpoint is left to choose:
+   * both together must not empty the cluster.
+   */
   function report(
     error: unknown,
     pick: Pick,
@@ -158,14 +161,16 @@ const withAttempt = (call: Call, tries: number): Call => ({
 })
 
 /**
- * Only what the proto calls idempotent is sent twice, or what certainly never left. A stream of requests cannot be
- * repeated: somebody has read it.
+ * Only what the proto calls idempotent is sent twice, or what certainly never left. A reason counts as "never left" only
+ * if this process gave it: from a server it tells of a call behind that server. A stream of requests cannot be repeated:
+ * somebody has read it.
  */
 function mayRetry({ method }: Call, error: unknown): boolean {
   if (!(error instanceof RpcError) || method.requestStream) return false
-  if (error.remote && (error.remote.pushbackMs ?? 0) < 0) return false
-  if (error.reason === 'NO_ENDPOINT' || error.remote?.notSent) return true
-  return method.idempotency !== 'none' && RETRYABLE.has(error.reason)
+  const { reason, remote } = error
+  if (!remote) return reason === 'NO_ENDPOINT'
+  if ((remote.pushbackMs ?? 0) < 0) return false
+  return remote.notSent || (method.idempotency !== 'none' && RETRYABLE.has(reason))
 }
 
 const RETRYABLE = new Set([

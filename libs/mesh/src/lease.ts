@@ -1,6 +1,6 @@
 import {
   type InstanceState,
-  type RegisterResponse,
+  type Lease,
   type Registration,
   RegistryServiceDefinition,
 } from '@docmesh/contracts/registry/v1/registry'
@@ -15,18 +15,22 @@ export interface LeaseOptions {
   readonly transport: ClientTransport
   readonly logger: Logger
   readonly registration: () => Registration
-  /** Resolves when the state has changed, so that the registry hears of it at once. */
-  readonly stateChanged: () => Promise<void>
+  /** Calls the listener when the state has changed, so that the registry hears of it at once; the answer unsubscribes. */
+  readonly onStateChange: (listener: () => void) => () => void
   readonly onGranted: () => void
+  /** The replica has taken note of this state. */
+  readonly onConfirmed: (state: InstanceState) => void
   readonly onStale: (error: RpcError) => void
+  /** A replica that takes longer to grant a lease is as good as down. Default 5,000. */
+  readonly grantTimeoutMs?: number
 }
 
-const FIRST_HEARTBEAT_MS = 5_000
+const DEFAULT_INTERVAL_MS = 5_000
 const HEARTBEAT_JITTER = 0.1
 
 /**
  * Keeps this instance listed at one replica until `signal` aborts: registers, sends heartbeats at the interval that the
- * replica grants (±10 %), and registers again after any loss, with jittered back-off.
+ * replica grants (±10 %) and whenever the state changes, and registers again after any loss, with jittered back-off.
  */
 export async function keepLease(options: LeaseOptions, signal: AbortSignal): Promise<void> {
   const delayMs = createBackoff({ initialMs: 50, maxMs: 2_000, jitter: 0.2 }, Math.random)
@@ -50,35 +54,57 @@ export async function keepLease(options: LeaseOptions, signal: AbortSignal): Pro
 }
 
 async function holdLease(options: LeaseOptions, signal: AbortSignal, granted: () => void): Promise<void> {
-  const connection = options.transport.connect(options.target)
+  const { target, transport, registration, onStateChange, onConfirmed, grantTimeoutMs = 5_000 } = options
+  const connection = transport.connect(target)
   const registry = createClient(RegistryServiceDefinition, sendOver(connection))
-  const stream = new AbortController()
-  let intervalMs = FIRST_HEARTBEAT_MS
+  const ended = new AbortController()
+  const grantTimeout = setTimeout(() => ended.abort(), grantTimeoutMs).unref()
+  const firstLease = Promise.withResolvers<void>()
+  /** States that were sent and not confirmed yet; the replica answers in order. */
+  const sent: InstanceState[] = []
+  let intervalMs = DEFAULT_INTERVAL_MS
+  let rest = new AbortController()
+  const unsubscribe = onStateChange(() => rest.abort())
+
   async function* requests() {
-    yield { message: { $case: 'registration', value: options.registration() } } as const
-    while (!stream.signal.aborted) {
+    const first = registration()
+    let { state } = first
+    sent.push(state)
+    yield { message: { $case: 'registration', value: first } } as const
+    await firstLease.promise
+    while (!ended.signal.aborted) {
+      rest = new AbortController()
       const waitMs = intervalMs * (1 + HEARTBEAT_JITTER * (2 * Math.random() - 1))
-      await Promise.race([abortable(waitMs, stream.signal), options.stateChanged()])
-      const state: InstanceState = options.registration().state
+      if (registration().state === state) await abortable(waitMs, rest.signal)
+      state = registration().state
+      sent.push(state)
       yield { message: { $case: 'heartbeat', value: { state } } } as const
     }
   }
   try {
-    const responses = registry.register(requests(), { signal: AbortSignal.any([signal, stream.signal]) })
-    for await (const response of responses) {
-      const interval = leaseInterval(response)
-      if (interval === undefined) continue
-      intervalMs = interval
-      granted()
+    const responses = registry.register(requests(), { signal: AbortSignal.any([signal, ended.signal]) })
+    for await (const { message } of responses) {
+      if (message?.$case !== 'lease' && message?.$case !== 'renewed') continue
+      if (message.$case === 'lease') {
+        clearTimeout(grantTimeout)
+        intervalMs = heartbeatIntervalMs(message.value)
+        firstLease.resolve()
+        granted()
+      }
+      const state = sent.shift()
+      if (state !== undefined) onConfirmed(state)
     }
   } finally {
-    stream.abort()
+    clearTimeout(grantTimeout)
+    unsubscribe()
+    ended.abort()
+    rest.abort()
+    firstLease.resolve()
     connection.close()
   }
 }
 
-function leaseInterval({ message }: RegisterResponse): number | undefined {
-  if (message?.$case !== 'lease') return undefined
-  const interval = message.value.heartbeatInterval
-  return interval ? Number(interval.seconds) * 1_000 + interval.nanos / 1e6 : FIRST_HEARTBEAT_MS
-}
+const heartbeatIntervalMs = ({ heartbeatInterval }: Lease): number =>
+  heartbeatInterval
+    ? Number(heartbeatInterval.seconds) * 1_000 + heartbeatInterval.nanos / 1e6
+    : DEFAULT_INTERVAL_MS

@@ -5,6 +5,7 @@ import {
 } from '@docmesh/contracts/registry/v1/registry'
 import { type ClientTransport, createClient, sendOver } from '@docmesh/rpc'
 import type { Logger } from '@docmesh/telemetry'
+import { abortable } from './abortable.ts'
 import { keepLease } from './lease.ts'
 
 /** This process in the mesh. */
@@ -12,9 +13,12 @@ export interface Membership {
   readonly instanceId: string
   /** Resolves once the first replica of the registry has granted a lease. */
   readonly granted: Promise<void>
-  /** Tells every replica that no new calls should come; the lease stays. */
-  drain(): void
-  /** Ends the leases. Never rejects: a registry that is down finds out by itself. */
+  /**
+   * Tells every replica that no new calls should come; the lease stays. Resolves when one of them has taken note, after
+   * 500 ms anyway, and at once if there has never been a lease.
+   */
+  drain(): Promise<void>
+  /** Ends the leases, within a second. Never rejects: a registry that is down finds out by itself. */
   leave(): Promise<void>
 }
 
@@ -26,6 +30,7 @@ export interface MembershipOptions {
   readonly onReplaced: (error: Error) => void
 }
 
+const DRAIN_TIMEOUT_MS = 500
 const LEAVE_TIMEOUT_MS = 1_000
 
 /** Registers with every replica of the registry, so that each knows the whole mesh from its source. */
@@ -36,7 +41,9 @@ export function register(
   const ended = new AbortController()
   const granted = Promise.withResolvers<void>()
   let registration = initial
-  let changed = Promise.withResolvers<void>()
+  const drained = Promise.withResolvers<void>()
+  const listeners = new Set<() => void>()
+  let isListed = false
   const leases = targets.map((target) =>
     keepLease(
       {
@@ -44,8 +51,15 @@ export function register(
         transport,
         logger,
         registration: () => registration,
-        stateChanged: () => changed.promise,
-        onGranted: granted.resolve,
+        onStateChange(listener) {
+          listeners.add(listener)
+          return () => listeners.delete(listener)
+        },
+        onGranted() {
+          isListed = true
+          granted.resolve()
+        },
+        onConfirmed: (state) => state === InstanceState.DRAINING && drained.resolve(),
         onStale: onReplaced,
       },
       ended.signal,
@@ -54,15 +68,17 @@ export function register(
   return {
     instanceId: initial.instanceId,
     granted: granted.promise,
-    drain() {
+    async drain() {
       registration = { ...registration, state: InstanceState.DRAINING }
-      changed.resolve()
-      changed = Promise.withResolvers()
+      for (const listener of listeners) listener()
+      if (isListed) await Promise.race([drained.promise, abortable(DRAIN_TIMEOUT_MS, ended.signal)])
     },
     async leave() {
-      await Promise.allSettled(targets.map((target) => deregister(target, initial, transport)))
-      ended.abort()
-      await Promise.allSettled(leases)
+      ended.abort() // first: a heartbeat that comes after the deregistration would register the instance again
+      await Promise.allSettled([
+        ...leases,
+        ...targets.map((target) => deregister(target, initial, transport)),
+      ])
     },
   }
 }

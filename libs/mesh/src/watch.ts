@@ -11,6 +11,8 @@ export interface WatchOptions {
   readonly transport: ClientTransport
   readonly logger: Logger
   readonly onState: (state: MeshState) => void
+  /** A replica that takes longer to send its first answer is as good as down. Default 5,000. */
+  readonly firstAnswerMs?: number
 }
 
 /**
@@ -18,7 +20,7 @@ export interface WatchOptions {
  * epoch sends everything. The last good state is kept while no replica answers, so calls go on with the registry down.
  */
 export async function followMesh(
-  { targets, transport, logger, onState }: WatchOptions,
+  { targets, transport, logger, onState, firstAnswerMs = 5_000 }: WatchOptions,
   signal: AbortSignal,
 ): Promise<void> {
   const delayMs = createBackoff({ initialMs: 50, maxMs: 2_000, jitter: 0.2 }, Math.random)
@@ -27,8 +29,11 @@ export async function followMesh(
   for (let turn = 0; !signal.aborted; turn++) {
     const target = targets[turn % targets.length] as string
     const connection = transport.connect(target)
+    const silent = new AbortController()
+    const timeout = setTimeout(() => silent.abort(), firstAnswerMs).unref()
     try {
-      for await (const response of openWatch(connection, state, signal)) {
+      for await (const response of openWatch(connection, state, AbortSignal.any([signal, silent.signal]))) {
+        clearTimeout(timeout)
         failures = 0
         state = applyUpdate(state, response)
         onState(state)
@@ -37,6 +42,7 @@ export async function followMesh(
       if (!signal.aborted)
         logger[failures === 3 ? 'warn' : 'debug']({ err, target }, 'registry watch broke; trying again')
     } finally {
+      clearTimeout(timeout)
       connection.close()
     }
     await abortable(delayMs(++failures), signal)

@@ -84,8 +84,7 @@ async function* stream(
   signal?.addEventListener('abort', cancel, { once: true })
   let producerFailure: unknown
   const iterator = requests[Symbol.asyncIterator]()
-  const ended = new Promise<void>((resolve) => call.once('status', () => resolve()))
-  void pump(call, iterator, ended).catch((error: unknown) => {
+  void pump(call, iterator).catch((error: unknown) => {
     producerFailure = error
     call.cancel()
   })
@@ -101,22 +100,30 @@ async function* stream(
   }
 }
 
-/** Writes with back-pressure until the requests or the call end, whichever is first. */
+/**
+ * Writes with back-pressure until the requests or the call end, whichever is first. No promise that lives as long as the
+ * call may be raced here: it would keep every message until then.
+ */
 async function pump(
   call: grpc.ClientDuplexStream<Uint8Array, Buffer>,
   iterator: AsyncIterator<Uint8Array>,
-  ended: Promise<void>,
 ): Promise<void> {
+  let ended = false
+  let resume = (): void => {}
+  call.on('drain', () => resume())
+  call.once('status', () => {
+    ended = true
+    resume()
+  })
   for (;;) {
-    const item = await Promise.race([iterator.next(), ended])
-    if (!item) return
+    const item = await iterator.next()
+    if (ended) return
     if (item.done) {
       call.end()
       return
     }
-    if (!call.write(item.value)) {
-      await Promise.race([new Promise<void>((resolve) => call.once('drain', () => resolve())), ended])
-    }
+    if (!call.write(item.value)) await new Promise<void>((resolve) => (resume = resolve))
+    if (ended) return
   }
 }
 

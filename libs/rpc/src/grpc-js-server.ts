@@ -1,7 +1,10 @@
 // grpc-js as a server transport.
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import * as grpc from '@grpc/grpc-js'
+import { rpcError } from './errors.ts'
 import { deserialize, fromGrpcMetadata, serialize, toGrpcMetadata } from './grpc-js-metadata.ts'
 import type { Metadata } from './metadata.ts'
+import { toTransportError } from './status.ts'
 import type { IncomingCall, Route, ServerTransport, TransportError } from './transport.ts'
 
 const SERVER_OPTIONS: grpc.ServerOptions = {
@@ -14,12 +17,12 @@ const SERVER_OPTIONS: grpc.ServerOptions = {
 export const grpcJsServer: ServerTransport = {
   async listen(address, routes) {
     const server = new grpc.Server(SERVER_OPTIONS)
-    for (const [service, group] of Map.groupBy(routes, (route) => route.method.service)) {
-      void service
+    const streams = new Set<OpenStream>()
+    for (const group of Map.groupBy(routes, (route) => route.method.service).values()) {
       server.addService(
         Object.fromEntries(group.map(({ method }) => [method.name, methodDefinition(method)])),
         Object.fromEntries(
-          group.map((route) => [route.method.name, isUnary(route) ? unary(route) : stream(route)]),
+          group.map((route) => [route.method.name, isUnary(route) ? unary(route) : stream(route, streams)]),
         ) as grpc.UntypedServiceImplementation,
       )
     }
@@ -31,7 +34,7 @@ export const grpcJsServer: ServerTransport = {
     })
     return {
       address: `${address.slice(0, address.lastIndexOf(':'))}:${port}`,
-      close: (graceMs) => close(server, graceMs),
+      close: (graceMs) => close(server, streams, graceMs),
     }
   },
 }
@@ -59,36 +62,78 @@ function unary(route: Route): grpc.handleUnaryCall<Uint8Array, Uint8Array> {
   }
 }
 
-function stream(route: Route): grpc.handleBidiStreamingCall<Uint8Array, Uint8Array> {
-  return (call) => {
-    const incoming = incomingCall(call)
-    void respond(call, route, incoming)
-  }
+function stream(
+  route: Route,
+  streams: Set<OpenStream>,
+): grpc.handleBidiStreamingCall<Uint8Array, Uint8Array> {
+  return (call) => void respond(call, route, streams)
 }
+
+/** A call whose answer is a stream. */
+interface OpenStream {
+  /** Monotonic milliseconds since when it has nothing to send; Infinity while a message is on its way. */
+  quietSince: number
+  /** Ends it with SHUTTING_DOWN, whatever its handler does. */
+  end(): void
+}
+
+const shuttingDown = () => rpcError('SHUTTING_DOWN', 'This instance is ending.')
 
 async function respond(
   call: grpc.ServerDuplexStream<Uint8Array, Uint8Array>,
   route: Route,
-  incoming: IncomingCall,
+  streams: Set<OpenStream>,
 ): Promise<void> {
-  const gone = new Promise<void>((resolve) =>
-    incoming.signal.addEventListener('abort', () => resolve(), { once: true }),
-  )
-  // Reading one message of a unary request must not destroy the duplex that the answer is written to.
-  const requests: AsyncIterable<Uint8Array> = {
-    [Symbol.asyncIterator]: () => call.iterator({ destroyOnReturn: false }),
+  const incoming = incomingCall(call)
+  const { signal } = incoming
+  let ended = false
+  const open: OpenStream = {
+    quietSince: performance.now(),
+    end() {
+      ended = true
+      streams.delete(open)
+      call.emit('error', statusOf(toTransportError(shuttingDown())))
+    },
+  }
+  if (route.method.responseStream) streams.add(open)
+  async function* requests(): AsyncIterable<Uint8Array> {
+    try {
+      // Reading one message of a unary request must not destroy the duplex that the answer is written to.
+      yield* call.iterator({ destroyOnReturn: false })
+      // Requests of a connection that is lost end like those that are finished; that the caller is gone comes a turn
+      // later. One that cancels may do so a packet after its end, so what must be complete still has to carry its size.
+      await nextTurn()
+      signal.throwIfAborted()
+    } catch (error) {
+      throw ended ? shuttingDown() : signal.aborted ? signal.reason : error
+    }
   }
   try {
-    for await (const message of route.stream(incoming, requests)) {
-      if (incoming.signal.aborted) break
-      if (!call.write(message)) {
-        await Promise.race([new Promise<void>((resolve) => call.once('drain', () => resolve())), gone])
-      }
+    for await (const message of route.stream(incoming, requests())) {
+      if (ended || signal.aborted) break
+      open.quietSince = Number.POSITIVE_INFINITY
+      if (!call.write(message)) await drained(call, signal)
+      open.quietSince = performance.now()
     }
-    call.end()
+    if (!ended) call.end()
   } catch (error) {
-    call.emit('error', statusOf(error as TransportError))
+    if (!ended) call.emit('error', statusOf(error as TransportError))
+  } finally {
+    streams.delete(open)
   }
+}
+
+function drained(call: grpc.ServerDuplexStream<Uint8Array, Uint8Array>, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
+  return new Promise((resolve) => {
+    const end = (): void => {
+      call.off('drain', end)
+      signal.removeEventListener('abort', end)
+      resolve()
+    }
+    call.once('drain', end)
+    signal.addEventListener('abort', end, { once: true })
+  })
 }
 
 const statusOf = ({ code, message, metadata }: TransportError): grpc.StatusObject => ({
@@ -123,12 +168,23 @@ function incomingCall(
   }
 }
 
-function close(server: grpc.Server, graceMs: number): Promise<void> {
+/** While the server closes, a stream that has had nothing to send for this long waits for news that will not come. */
+const QUIET_MS = 250
+const SWEEP_MS = 50
+
+function close(server: grpc.Server, streams: ReadonlySet<OpenStream>, graceMs: number): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => server.forceShutdown(), graceMs)
+    const endQuiet = (): void => {
+      const latest = performance.now() - QUIET_MS
+      for (const stream of [...streams]) if (stream.quietSince <= latest) stream.end()
+    }
+    const sweep = setInterval(endQuiet, SWEEP_MS)
+    const force = setTimeout(() => server.forceShutdown(), graceMs)
     server.tryShutdown(() => {
-      clearTimeout(timer)
+      clearInterval(sweep)
+      clearTimeout(force)
       resolve()
     })
+    endQuiet()
   })
 }

@@ -17,6 +17,16 @@ export function createHealthService(services: readonly string[]): HealthService 
   const listeners = new Set<() => void>()
   let serving = false
   const status = (): Serving => (serving ? Serving.SERVING : Serving.NOT_SERVING)
+  const change = (signal: AbortSignal): Promise<void> =>
+    new Promise((resolve) => {
+      const wake = (): void => {
+        listeners.delete(wake)
+        signal.removeEventListener('abort', wake)
+        resolve()
+      }
+      listeners.add(wake)
+      signal.addEventListener('abort', wake, { once: true })
+    })
   return {
     set(value) {
       if (value === serving) return
@@ -37,17 +47,15 @@ export function createHealthService(services: readonly string[]): HealthService 
           yield { status: Serving.SERVICE_UNKNOWN }
           return
         }
+        let told: Serving | undefined
         while (!signal.aborted) {
-          yield { status: status() }
-          await new Promise<void>((resolve) => {
-            const wake = (): void => {
-              listeners.delete(wake)
-              signal.removeEventListener('abort', wake)
-              resolve()
-            }
-            listeners.add(wake)
-            signal.addEventListener('abort', wake, { once: true })
-          })
+          const current = status()
+          if (current === told) {
+            await change(signal)
+            continue
+          }
+          told = current
+          yield { status: current }
         }
       },
     }),

@@ -15,4 +15,11 @@ export { callLogFields, codeOfError, logLayer, metricsLayer } from './observe.ts
 export { type Page, type PageRequest, pageFrom, readPage } from './paging.ts'
 export { reflectionServices } from './reflection.ts'
 export { type Handlers, type Implementation, implement, routesOf, unimplementedMethods } from './server.ts'
-export type { ClientTransport, Connection, Listener, Route, ServerTransport } from './transport.ts'
+export {
+  type ClientTransport,
+  type Connection,
+  type Listener,
+  type Route,
+  type ServerTransport,
+  TransportError,
+} from './transport.ts'

@@ -4,16 +4,18 @@ import { currentCall } from './context.ts'
 import { RpcError } from './errors.ts'
 import { type Layer, settle } from './layer.ts'
 import type { Method } from './method.ts'
+import { outward } from './status.ts'
 
 const METRICS = {
   server: { handled: 'grpc_server_handled_total', seconds: 'grpc_server_handling_seconds' },
   client: { handled: 'grpc_client_handled_total', seconds: 'grpc_client_handling_seconds' },
 } as const
 
-/** Counts and times every call by service, method and code. */
+/** Counts and times every call by service, method and the code that its caller sees. */
 export function metricsLayer(metrics: Metrics, side: 'server' | 'client'): Layer {
   const handled = metrics.counter(METRICS[side].handled)
   const seconds = metrics.histogram(METRICS[side].seconds)
+  const codeSeen = side === 'server' ? (error: unknown) => outward(error).code : codeOfError
   const cells = new Map<Method, { ok: CounterCell; seconds: HistogramCell }>()
   const cellsOf = (method: Method) => {
     let entry = cells.get(method)
@@ -35,7 +37,7 @@ export function metricsLayer(metrics: Metrics, side: 'server' | 'client'): Layer
         handled.inc({
           grpc_service: method.service,
           grpc_method: method.name,
-          grpc_code: codeName(codeOfError(error)),
+          grpc_code: codeName(codeSeen(error)),
         })
     })
   }
@@ -51,8 +53,8 @@ export const codeOfError = (error: unknown): Code =>
 const SERVER_FAULTS = new Set<Code>([Code.UNKNOWN, Code.INTERNAL, Code.DATA_LOSS])
 
 /**
- * Logs every failed call once, with its whole cause, where it leaves the process: `error` for faults of this side, `info`
- * for answers that the caller has to act on, and successful calls at `debug`.
+ * Logs every failed call once, with its whole cause, where it leaves the process: `error` for faults of this side and of
+ * what it depends on, `info` for answers that the caller has to act on, and successful calls at `debug`.
  */
 export function logLayer(logger: Logger): Layer {
   return (next) => (call) => {
@@ -61,8 +63,9 @@ export function logLayer(logger: Logger): Layer {
     return settle(method, next(call), (error) => {
       const fields = { rpc: `${method.service}/${method.name}`, ms: Math.round(performance.now() - begun) }
       if (error === undefined) return logger.debug(fields, 'call answered')
-      const code = codeOfError(error)
-      const level = SERVER_FAULTS.has(code) || (error instanceof RpcError && error.remote) ? 'error' : 'info'
+      const { code } = outward(error)
+      const passedOn = error instanceof RpcError && error.remote !== undefined && code !== Code.CANCELLED
+      const level = passedOn || SERVER_FAULTS.has(code) ? 'error' : 'info'
       logger[level]({ ...fields, code: codeName(code), err: error }, 'call failed')
     })
   }

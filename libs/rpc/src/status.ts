@@ -7,6 +7,7 @@ import {
   RetryInfo,
 } from '@docmesh/contracts/google/rpc/error_details'
 import { Status } from '@docmesh/contracts/google/rpc/status'
+import type { Reason } from './catalogue.ts'
 import { Code } from './codes.ts'
 import { RpcError, type RpcErrorOptions, rpcError } from './errors.ts'
 import { type Metadata, textOf } from './metadata.ts'
@@ -59,7 +60,7 @@ function detailsOf({ reason, options }: RpcError): AnyMessage[] {
 
 /** The only place where an error becomes a status. Anything unknown is opaque outside: its cause belongs in the log. */
 export function toTransportError(error: unknown): TransportError {
-  const known = presentable(error)
+  const known = outward(error)
   const status = Status.fromPartial({ code: known.code, message: known.message, details: detailsOf(known) })
   const metadata: Metadata = { [DETAILS]: Status.encode(status).finish() }
   if (known.options.retryAfterMs !== undefined)
@@ -67,7 +68,8 @@ export function toTransportError(error: unknown): TransportError {
   return new TransportError(known.code, known.message, metadata)
 }
 
-function presentable(error: unknown): RpcError {
+/** What the caller is told of an error: as it is if this process made it, in general terms otherwise. */
+export function outward(error: unknown): RpcError {
   if (error instanceof RpcError) return error.remote ? withoutRemote(error) : error
   if (error instanceof Error && error.name === 'AbortError')
     return rpcError('CANCELLED', 'The call was cancelled.')
@@ -94,7 +96,7 @@ export function fromTransportError(error: TransportError, method: string): RpcEr
   const pushback = textOf(error.metadata, PUSHBACK)
   return new RpcError(
     error.code as Code,
-    reason ?? FALLBACK_REASONS[error.code] ?? 'UNKNOWN',
+    reason ?? fallbackReason(error),
     error.message,
     { ...options, cause: error },
     {
@@ -106,11 +108,20 @@ export function fromTransportError(error: TransportError, method: string): RpcEr
   )
 }
 
-const FALLBACK_REASONS: Readonly<Record<number, string>> = {
-  [Code.CANCELLED]: 'CANCELLED',
-  [Code.DEADLINE_EXCEEDED]: 'DEADLINE_EXCEEDED',
-  [Code.UNAVAILABLE]: 'NO_ENDPOINT',
-  [Code.UNIMPLEMENTED]: 'METHOD_UNIMPLEMENTED',
+/** For a status without details: made by the transport, or by a server that is not ours. */
+function fallbackReason({ code, notSent }: TransportError): Reason | 'UNKNOWN' {
+  switch (code) {
+    case Code.CANCELLED:
+      return 'CANCELLED'
+    case Code.DEADLINE_EXCEEDED:
+      return 'DEADLINE_EXCEEDED'
+    case Code.UNIMPLEMENTED:
+      return 'METHOD_UNIMPLEMENTED'
+    case Code.UNAVAILABLE:
+      return notSent ? 'NO_ENDPOINT' : 'DEPENDENCY_UNAVAILABLE'
+    default:
+      return 'UNKNOWN'
+  }
 }
 
 function readDetails(bytes: string | Uint8Array | undefined): { reason?: string; options: RpcErrorOptions } {
@@ -134,7 +145,10 @@ function unpack(details: readonly AnyMessage[]): { reason?: string; options: Rpc
         break
       }
       case BadRequest.$type:
-        options.fields = BadRequest.decode(value).fieldViolations
+        options.fields = BadRequest.decode(value).fieldViolations.map(({ field, description }) => ({
+          field,
+          description,
+        }))
         break
       case ResourceInfo.$type: {
         const { resourceType, resourceName } = ResourceInfo.decode(value)

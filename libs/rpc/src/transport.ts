@@ -46,7 +46,10 @@ export interface Route {
 export interface Listener {
   /** `host:port` as bound, with the real port when 0 was asked for. */
   readonly address: string
-  /** GOAWAY, then waits for calls in flight; those still running after `graceMs` are cut off. */
+  /**
+   * GOAWAY, then waits for calls in flight; those still running after `graceMs` are cut off. A streamed answer that has
+   * nothing to send is not waited for: it ends with SHUTTING_DOWN, so that its reader goes to another instance.
+   */
   close(graceMs: number): Promise<void>
 }
 

@@ -38,7 +38,7 @@ export async function startAdminServer(
     },
   }
   const server = createServer(async (request, response) => {
-    const route = routes[new URL(request.url ?? '/', 'http://localhost').pathname]
+    const route = routes[(request.url ?? '').split('?', 1)[0] ?? '']
     const { status, type, body } = await (route?.() ??
       json(404, { error: 'not found', paths: Object.keys(routes) }))
     response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(body)

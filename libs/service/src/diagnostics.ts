@@ -17,6 +17,7 @@ export interface DiagnosticsDeps {
   readonly implementations: readonly Implementation[]
 }
 
+const MAX_LEVEL_MS = 86_400_000
 const LEVELS: readonly string[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] satisfies LogLevel[]
 const HEALTH = {
   healthy: HealthState.HEALTHY,
@@ -28,6 +29,8 @@ const HEALTH = {
 /** docmesh.ops.v1.DiagnosticsService: the inside of this process. */
 export function diagnostics(deps: DiagnosticsDeps): Implementation {
   const { health, lifecycle, logger, metrics, mesh, implementations } = deps
+  /** While a level is set for a time: the level to go back to, and when. */
+  let passing: { readonly level: LogLevel; readonly timer: NodeJS.Timeout } | undefined
   const own: Implementation = implement(DiagnosticsServiceDefinition, {
     async getDiagnostics() {
       const { state, checks } = health.report()
@@ -67,15 +70,27 @@ export function diagnostics(deps: DiagnosticsDeps): Implementation {
       }
     },
     async setLogLevel({ level, duration: limit }) {
-      if (!LEVELS.includes(level))
-        throw invalidRequest([{ field: 'level', description: `write one of ${LEVELS.join(', ')}` }])
+      const limitMs = limit && Number(limit.seconds) * 1_000 + limit.nanos / 1e6
+      const faults = [
+        ...(LEVELS.includes(level)
+          ? []
+          : [{ field: 'level', description: `write one of ${LEVELS.join(', ')}` }]),
+        ...(limitMs === undefined || (limitMs > 0 && limitMs <= MAX_LEVEL_MS)
+          ? []
+          : [{ field: 'duration', description: 'more than 0, at most one day' }]),
+      ]
+      if (faults.length > 0) throw invalidRequest(faults)
       const previousLevel = logger.level
+      const lasting = passing?.level ?? previousLevel
+      clearTimeout(passing?.timer)
+      passing = undefined
       logger.level = level as LogLevel
-      if (limit) {
+      if (limitMs !== undefined) {
         const back = (): void => {
-          logger.level = previousLevel
+          passing = undefined
+          logger.level = lasting
         }
-        setTimeout(back, Number(limit.seconds) * 1_000 + limit.nanos / 1e6).unref()
+        passing = { level: lasting, timer: setTimeout(back, limitMs).unref() }
       }
       return { previousLevel }
     },

@@ -1,8 +1,9 @@
 import { randomUUID, randomUUIDv7 } from 'node:crypto'
 import { hostname } from 'node:os'
+import { setTimeout as delay } from 'node:timers/promises'
 import { LifecycleState } from '@docmesh/contracts/ops/v1/diagnostics'
 import { InstanceState } from '@docmesh/contracts/registry/v1/registry'
-import { joinMesh, type Mesh } from '@docmesh/mesh'
+import { joinMesh, type Membership, type Mesh } from '@docmesh/mesh'
 import {
   admitLayer,
   callLogFields,
@@ -45,7 +46,7 @@ export interface ServiceContext<S extends EnvSchema> {
   readonly clock: () => Date
   /** UUIDv7: sorts by time. */
   readonly ids: () => string
-  /** Address that other services dial; known once the service serves. */
+  /** Names this process in the mesh. */
   readonly instanceId: string
 }
 
@@ -53,16 +54,21 @@ export interface BuiltService {
   readonly serve: readonly Implementation[]
   /** Names of the services that this one calls. */
   readonly dependencies?: readonly string[]
-  /** Called when the service takes calls: the moment to start workers and subscriptions. */
+  /** Called with the address that others dial when the service takes calls: the moment to start workers. */
   readonly started?: (address: string) => unknown
   /** Called before calls in flight are waited for: the moment to stop taking work. */
   readonly stopping?: () => unknown
 }
 
+/** What the registry's push needs to reach the callers, so that none of them sends a call into the GOAWAY. */
+const DRAIN_NOTICE_MS = 100
+
 /**
- * The only bootstrap. Start: environment → telemetry → build → serve → health SERVING → register. Stop, on SIGTERM,
- * SIGINT or the end of the parent process: the reverse; calls in flight get `SHUTDOWN_GRACE_MS`. A half-failed start is
- * torn down and ends the process with exit code 1; so does an uncaught exception, after a drain.
+ * The only bootstrap. Start: environment → telemetry → build → serve → health SERVING → register → `started`. Stop, on
+ * SIGTERM, SIGINT or the end of the parent process: DRAINING in the mesh → health NOT_SERVING → `stopping` → GOAWAY →
+ * calls in flight, which get `SHUTDOWN_GRACE_MS` → deregister → what the service owns, last in, first out. A half-failed
+ * start is torn down and ends the process with exit code 1; so does an uncaught exception, after a drain. A faulty
+ * environment ends it with 78.
  */
 export async function runService<S extends EnvSchema>(
   service: string,
@@ -166,15 +172,21 @@ async function start<S extends EnvSchema>({
     serving.implementation,
     ...reflectionServices([...names, serving.implementation.definition.fullName]),
   ].flatMap((implementation) => routesOf(implementation, layers))
+  let membership: Membership | undefined
+  scope.onRelease('membership', () => membership?.leave())
   const listener = await grpcJsServer.listen(env.grpcListen, routes)
   scope.onRelease('grpc server', () => listener.close(env.shutdownGraceMs))
   scope.onRelease('service', () => built.stopping?.())
   health.start()
   serving.set(true)
-  scope.onRelease('serving', () => serving.set(false))
+  scope.onRelease('drain', async () => {
+    await membership?.drain()
+    serving.set(false)
+    await delay(DRAIN_NOTICE_MS)
+  })
 
   const address = env.advertiseAddress ?? listener.address
-  const membership = mesh.register(
+  membership = mesh.register(
     {
       service,
       instanceId,
@@ -192,10 +204,6 @@ async function start<S extends EnvSchema>({
     },
     (error) => void stop(`replaced: ${error.message}`, 1),
   )
-  scope.onRelease('membership', async () => {
-    membership.drain()
-    await membership.leave()
-  })
   await built.started?.(address)
   lifecycle.enter(LifecycleState.READY, `listening on ${listener.address}`)
   logger.info({ address, admin: admin.address, ms: Date.now() - startedAt }, 'ready')

@@ -65,9 +65,11 @@ export function startHealthChecks(
   }
 
   const unsubscribe = registry.onChange((change) => {
-    const { instanceId, incarnation } = change.member
+    const { instanceId, incarnation, address } = change.member
+    const current = checks.get(instanceId)
     if (change.kind === 'left') stop(instanceId)
-    else if (checks.get(instanceId)?.incarnation !== incarnation) start(change.member)
+    else if (current?.incarnation !== incarnation || current.connection.address !== address)
+      start(change.member)
   })
   return {
     close() {

@@ -37,7 +37,10 @@ export interface Registry {
   revision(): bigint
   /** Lists an instance, or what it now says of itself. `session` is the stream that holds the lease. Throws STALE_INCARNATION. */
   register(description: Description, state: State, session: object | undefined): Member
-  /** Extends a lease. Throws INSTANCE_NOT_FOUND or STALE_INCARNATION. */
+  /**
+   * Extends a lease; an instance that was suspect is again what it said last. Throws INSTANCE_NOT_FOUND or
+   * STALE_INCARNATION.
+   */
   renew(instanceId: string, incarnation: bigint, state?: State): Member
   /** The stream broke: its instance is suspect until it comes back or the grace has passed. */
   detach(session: object): void
@@ -51,7 +54,12 @@ export interface Registry {
   members(): readonly Member[]
   updateSince(epoch: string, revision: bigint): Update
   onChange(listener: (change: Change) => void): () => void
+  /**
+   * What changed since the given revision, then every change. A watcher that brings the state of another life has to wait
+   * while this one is young: what it has is better than a mesh whose instances have not registered again yet.
+   */
   watch(fromEpoch: string, fromRevision: bigint, signal: AbortSignal): AsyncIterable<Update>
+  /** Open watches. */
   watchers(): number
   /** Ends all watches, so that watchers go to another replica. */
   close(): void
@@ -60,11 +68,16 @@ export interface Registry {
 interface Lease {
   member: Member
   session: object | undefined
+  /** What the instance itself said last. */
+  declared: State
   expiresAt: number
 }
 
 /** Removals that are remembered for deltas; a watcher that is further behind gets a snapshot. */
 const TOMBSTONES = 1_000
+
+/** Every instance has registered again by then: their back-off ends at 2 s ± 20 %. */
+const SETTLE_MS = 3_000
 
 /**
  * The registry's memory. Every change gets the next revision; a watcher is sent what changed between the revision that it
@@ -82,6 +95,9 @@ export function createRegistry({
   const listeners = new Set<(change: Change) => void>()
   const wakers = new Set<() => void>()
   const startedAt = clock()
+  const settledAt = monotonic() + SETTLE_MS
+  let settled = false
+  let watchers = 0
   let forgotten = 0n
   let revision = 0n
   let closed = false
@@ -101,6 +117,10 @@ export function createRegistry({
 
   function announce(change: Change): void {
     for (const listener of listeners) listener(change)
+    wakeWatchers()
+  }
+
+  function wakeWatchers(): void {
     for (const wake of [...wakers]) wake()
   }
 
@@ -148,6 +168,7 @@ export function createRegistry({
       const same = known?.member.incarnation === description.incarnation
       const lease: Lease = {
         session,
+        declared: state,
         expiresAt: monotonic() + leaseTtlMs,
         member: same
           ? known.member
@@ -160,7 +181,10 @@ export function createRegistry({
       const lease = knownLease(instanceId, incarnation)
       lease.expiresAt = monotonic() + leaseTtlMs
       lease.member = { ...lease.member, renewedAt: clock() } // news for nobody: no revision
-      return state && state !== lease.member.state ? commit(lease, { state }, 'changed') : lease.member
+      lease.declared = state ?? lease.declared
+      return lease.declared === lease.member.state
+        ? lease.member
+        : commit(lease, { state: lease.declared }, 'changed')
     },
     detach(session) {
       for (const lease of leases.values()) {
@@ -189,7 +213,12 @@ export function createRegistry({
     sweep() {
       const now = monotonic()
       for (const lease of [...leases.values()]) {
-        if (lease.expiresAt <= now) remove(lease, lease.session ? 'expired' : 'stream_lost')
+        if (lease.expiresAt <= now)
+          remove(lease, lease.member.state === 'suspect' ? 'stream_lost' : 'expired')
+      }
+      if (!settled && now >= settledAt) {
+        settled = true
+        wakeWatchers()
       }
     },
     members: () => [...leases.values()].map(({ member }) => member),
@@ -199,21 +228,30 @@ export function createRegistry({
       return () => listeners.delete(listener)
     },
     async *watch(fromEpoch, fromRevision, signal) {
-      let update = updateSince(fromEpoch, fromRevision)
-      while (!closed && !signal.aborted) {
-        yield update
-        if (update.revision === revision) await nextChange(wakers, signal)
-        update = updateSince(epoch, update.revision)
+      const open = (): boolean => !closed && !signal.aborted
+      const isOfAnotherLife = fromEpoch !== '' && fromEpoch !== epoch
+      watchers++
+      try {
+        while (isOfAnotherLife && !settled && open()) await nextChange(wakers, signal)
+        let update = updateSince(fromEpoch, fromRevision)
+        while (open()) {
+          yield update
+          while (update.revision === revision && open()) await nextChange(wakers, signal)
+          update = updateSince(epoch, update.revision)
+        }
+      } finally {
+        watchers--
       }
     },
-    watchers: () => wakers.size,
+    watchers: () => watchers,
     close() {
       closed = true
-      for (const wake of [...wakers]) wake()
+      wakeWatchers()
     },
   }
 }
 
+/** To be asked only while `signal` is not aborted yet. */
 function nextChange(wakers: Set<() => void>, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const wake = (): void => {
