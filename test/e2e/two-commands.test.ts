@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -7,6 +7,7 @@ import { afterAll, expect, it } from 'vitest'
 
 const root = join(import.meta.dirname, '../..')
 const home = mkdtempSync(join(tmpdir(), 'docmesh-home-'))
+chmodSync(home, 0o755) // where the user that PostgreSQL runs as can enter, its data lies in the folder itself and goes with it
 afterAll(() => rmSync(home, { recursive: true, force: true }))
 
 const EMBEDDED = { ...process.env, DATABASE_URL: '', NATS_URL: '', REDIS_URL: '', DOCMESH_HOME: home }
