@@ -172,4 +172,14 @@ describe('bootstrap', () => {
     expect(exitCode).toBe(5)
     expect(err).toBe('docmesh: "stop" is not one of start, test, docmesh\n')
   })
+
+  it('ends the child when the shell that npm started it in has died', async () => {
+    await run(['docmesh'])
+    const command = `"${process.execPath}" libs/cli/bootstrap.mjs docmesh wait; true`
+    const shell = spawn('/bin/sh', ['-c', command], { cwd: root, env: { PATH: '/usr/bin:/bin' } })
+    await once(shell.stdout, 'data') // the child runs
+    shell.kill('SIGTERM')
+    await once(shell.stdout, 'close') // nobody is left who could write to it
+    expect(shell.signalCode).toBe('SIGTERM')
+  })
 })

@@ -13,6 +13,7 @@ const LOCK = join(ROOT, '.docmesh', 'install.lock')
 const MAIN = join(ROOT, 'libs', 'cli', 'src', 'main.ts')
 const WANTED_MAJOR = 24
 const POLL_MS = 200
+const ORPHAN_POLL_MS = 500
 /** A lock without a pid in it was made this very moment, or its maker died in between. */
 const NEWBORN_MS = 5_000
 
@@ -35,7 +36,11 @@ function run(command, args, options) {
     const forward = (signal) => child.kill(signal)
     const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']
     for (const signal of signals) process.on(signal, forward)
+    // npm passes a signal to its shell alone, which dies of it and tells nobody: then npm's end is the signal.
+    const parent = process.ppid
+    const orphaned = setInterval(() => process.ppid !== parent && forward('SIGTERM'), ORPHAN_POLL_MS).unref()
     const ended = () => {
+      clearInterval(orphaned)
       for (const signal of signals) process.off(signal, forward)
     }
     child.once('error', (error) => {
