@@ -14,22 +14,21 @@ import type { Logger, Metrics } from '@docmesh/telemetry'
 import {
   type Analysis,
   currentStep,
-  type Failure,
   type Outcome,
   type PackRef,
-  progressOf,
   STEPS,
   type Step,
   type StepName,
 } from './analysis.ts'
+import { completedEvent, eventOptions, failedEvent, problemEvent, progressEvent } from './analysis-events.ts'
 import type { Documents, SourceText } from './documents.ts'
+import { checkEvidence, masked } from './evidence.ts'
+import { failureOf } from './failure.ts'
 import { type Packs, packRef } from './packs.ts'
-import { mask } from './report/mask.ts'
 import { type Assessment, assess } from './rules/assess.ts'
 import type { Finding } from './rules/findings.ts'
 import type { CompiledPack } from './rules/pack.ts'
 import type { AnalysisStore, Claim } from './store.ts'
-import { countsMessage, duration, SEVERITIES, VERDICTS } from './wire.ts'
 
 export interface PipelineDeps {
   readonly store: AnalysisStore
@@ -193,15 +192,7 @@ export function createPipeline({
   }
 
   async function announceProgress(tx: Queryable, analysis: Analysis, steps: readonly Step[]): Promise<void> {
-    const { id: analysisId, documentId } = analysis
-    const event = {
-      analysisId,
-      documentId,
-      progressPercent: progressOf(steps),
-      currentStep: currentStep(steps),
-      estimatedRemaining: undefined,
-    }
-    await publish(tx, AnalysisProgressUpdated, event, eventOptions(analysis))
+    await publish(tx, AnalysisProgressUpdated, progressEvent(analysis, steps), eventOptions(analysis))
   }
 
   async function complete(work: Work): Promise<void> {
@@ -234,18 +225,7 @@ export function createPipeline({
     const endedAt = clock()
     await store.transaction(async (tx) => {
       if (!(await store.fail(tx, claim, work.steps, failure, endedAt))) throw new ClaimLost()
-      const { id: analysisId, documentId, documentName, requestedBy, options } = analysis
-      const event = {
-        analysisId,
-        documentId,
-        documentName,
-        failure,
-        attempts: claim.attempt,
-        requestedBy,
-        notify: options.notify,
-        locale: options.locale,
-      }
-      await publish(tx, AnalysisFailed, event, eventOptions(analysis))
+      await publish(tx, AnalysisFailed, failedEvent(analysis, failure, claim.attempt), eventOptions(analysis))
     })
     durations.observe({ outcome: 'failed' }, (endedAt.getTime() - analysis.createdAt.getTime()) / 1_000)
   }
@@ -300,87 +280,3 @@ function have<T>(value: T | undefined): T {
 function setStep(work: Work, name: StepName, fields: Partial<Step>): void {
   work.steps = work.steps.map((step) => (step.name === name ? { ...step, ...fields } : step))
 }
-
-/** Quotes are taken from the masked text, not masked by themselves: a quote that is cut may end in half a number. */
-function masked(findings: readonly Finding[], text: string): readonly Finding[] {
-  const hidden = mask(text)
-  return findings.map((finding) => ({
-    ...finding,
-    message: mask(finding.message),
-    evidence: finding.evidence.map((evidence) => ({
-      ...evidence,
-      quote: hidden.slice(evidence.charStart, evidence.charStart + evidence.quote.length),
-    })),
-  }))
-}
-
-/** The evidence of every finding must stand in the text where it says. */
-function checkEvidence(findings: readonly Finding[], text: string): void {
-  for (const { ruleId, evidence } of findings) {
-    for (const { charStart, charEnd, quote } of evidence) {
-      if (!text.slice(charStart, charEnd).startsWith(quote))
-        throw new Error(`evidence of ${ruleId} is not in the text at ${charStart}`)
-    }
-  }
-}
-
-function failureOf(step: StepName, cause: unknown): Failure {
-  if (cause instanceof RpcError) {
-    const { reason, message, retryable } = cause
-    if (cause.remote) {
-      return {
-        step,
-        reason: 'DEPENDENCY_UNAVAILABLE',
-        message: 'A service that the analysis needs did not answer.',
-        retryable: true,
-      }
-    }
-    return { step, reason, message, retryable }
-  }
-  return {
-    step,
-    reason: 'INTERNAL',
-    message: 'The analysis failed unexpectedly; the log of the service says why.',
-    retryable: true,
-  }
-}
-
-const eventOptions = ({ id, tenantId, requestedBy }: Analysis) => ({
-  aggregateType: 'analysis',
-  aggregateId: id,
-  correlationId: id,
-  tenantId,
-  userId: requestedBy,
-})
-
-const problemEvent = (
-  { id, documentId }: Analysis,
-  { severity, category, ruleId, confidence }: Finding,
-  index: number,
-): ProblemDetected => ({
-  analysisId: id,
-  documentId,
-  findingId: String(index + 1),
-  severity: SEVERITIES[severity],
-  category,
-  ruleId,
-  confidence,
-})
-
-const completedEvent = (
-  analysis: Analysis,
-  { score, verdict, counts }: Outcome,
-  endedAt: Date,
-): AnalysisCompleted => ({
-  analysisId: analysis.id,
-  documentId: analysis.documentId,
-  documentName: analysis.documentName,
-  score: score ?? undefined,
-  verdict: VERDICTS[verdict],
-  counts: countsMessage(counts),
-  duration: duration(endedAt.getTime() - analysis.createdAt.getTime()),
-  aiUsed: false,
-  requestedBy: analysis.requestedBy,
-  notify: analysis.options.notify,
-  locale: analysis.options.locale,
-})
