@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest'
 import { Code } from './codes.ts'
 import { pageFrom, readPage } from './paging.ts'
 
+const anyKey = (): boolean => true
+
 describe('pages', () => {
   it('concatenate to the whole, each full but the last', () => {
     const keys = fc.uniqueArray(fc.string({ minLength: 1, unit: 'grapheme' }), { maxLength: 40 })
@@ -12,7 +14,7 @@ describe('pages', () => {
         const pages: (readonly string[])[] = []
         let pageToken = ''
         do {
-          const { size, after } = readPage({ pageSize, pageToken })
+          const { size, after } = readPage({ pageSize, pageToken }, anyKey)
           const found = all.filter((key) => after === '' || key > after).slice(0, size + 1)
           const page = pageFrom(found, size, (key) => key)
           pages.push(page.items)
@@ -28,12 +30,12 @@ describe('pages', () => {
 
 describe('readPage', () => {
   it('takes page size 0 as the default', () => {
-    expect(readPage({ pageSize: 0, pageToken: '' })).toEqual({ size: 50, after: '' })
-    expect(readPage({ pageSize: 0, pageToken: '' }, 7)).toEqual({ size: 7, after: '' })
+    expect(readPage({ pageSize: 0, pageToken: '' }, anyKey)).toEqual({ size: 50, after: '' })
+    expect(readPage({ pageSize: 0, pageToken: '' }, anyKey, 7)).toEqual({ size: 7, after: '' })
   })
 
   it.each([-1, 1_001])('refuses page size %d and names the field', (pageSize) => {
-    expect(() => readPage({ pageSize, pageToken: '' })).toThrow(
+    expect(() => readPage({ pageSize, pageToken: '' }, anyKey)).toThrow(
       expect.objectContaining({
         code: Code.INVALID_ARGUMENT,
         options: { fields: [{ field: 'page_size', description: 'write 0 to 1000' }] },
@@ -42,7 +44,14 @@ describe('readPage', () => {
   })
 
   it.each(['*', 'YQ==', 'Y', '_w'])('refuses the page token %j, which it never gave', (pageToken) => {
-    expect(() => readPage({ pageSize: 1, pageToken })).toThrow(
+    expect(() => readPage({ pageSize: 1, pageToken }, anyKey)).toThrow(
+      expect.objectContaining({ reason: 'INVALID_PAGE_TOKEN' }),
+    )
+  })
+
+  it('refuses a page token whose key is not one of the list', () => {
+    const pageToken = Buffer.from('1; drop table').toString('base64url')
+    expect(() => readPage({ pageSize: 1, pageToken }, (key) => /^\d+$/.test(key))).toThrow(
       expect.objectContaining({ reason: 'INVALID_PAGE_TOKEN' }),
     )
   })

@@ -15,18 +15,19 @@ const MAX_PAGE_SIZE = 1_000
 
 /**
  * The page that a request asks for: its size, and the key of the last item of the page before ('' for the first page).
- * Throws INVALID_REQUEST for a size out of range and INVALID_PAGE_TOKEN for a token that is not ours.
+ * Throws INVALID_REQUEST for a size out of range, and INVALID_PAGE_TOKEN for a token that is not ours or whose key
+ * `isKey` does not know: it may go into a query.
  */
 export function readPage(
   { pageSize, pageToken }: PageRequest,
+  isKey: (key: string) => boolean,
   defaultSize = 50,
-  maxSize = MAX_PAGE_SIZE,
 ): { size: number; after: string } {
-  if (pageSize < 0 || pageSize > maxSize) {
-    throw invalidRequest([{ field: 'page_size', description: `write 0 to ${maxSize}` }])
+  if (pageSize < 0 || pageSize > MAX_PAGE_SIZE) {
+    throw invalidRequest([{ field: 'page_size', description: `write 0 to ${MAX_PAGE_SIZE}` }])
   }
   const after = Buffer.from(pageToken, 'base64url').toString()
-  if (Buffer.from(after).toString('base64url') !== pageToken) {
+  if (Buffer.from(after).toString('base64url') !== pageToken || (after !== '' && !isKey(after))) {
     throw rpcError('INVALID_PAGE_TOKEN', 'page_token is not one that this service gave.')
   }
   return { size: pageSize || defaultSize, after }

@@ -41,6 +41,7 @@ export interface AnalysesDeps {
 
 /** Lower case, as ids are given out: they name aggregates and notifications too, where case would tell two apart. */
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+const isId = (value: string): boolean => UUID.test(value)
 const PRIORITIES = { low: Priority.LOW, normal: Priority.NORMAL, high: Priority.HIGH } as const
 
 export function createAnalyses({
@@ -53,7 +54,7 @@ export function createAnalyses({
   ids,
 }: AnalysesDeps): Analyses {
   async function get(id: string, { tenantId }: Caller): Promise<Analysis> {
-    const analysis = UUID.test(id) ? await store.get(store, tenantId, id) : undefined
+    const analysis = isId(id) ? await store.get(store, tenantId, id) : undefined
     if (!analysis) throw notFound(id)
     return analysis
   }
@@ -65,7 +66,7 @@ export function createAnalyses({
     change: (analysis: Analysis) => 'queued' | 'cancelled' | undefined,
     reason: string,
   ): Promise<Analysis> {
-    if (!UUID.test(id)) throw notFound(id)
+    if (!isId(id)) throw notFound(id)
     return store.transaction(async (tx) => {
       const analysis = await store.get(tx, caller.tenantId, id, { lock: true })
       if (!analysis) throw notFound(id)
@@ -98,7 +99,7 @@ export function createAnalyses({
       const before = requestId ? await store.byRequest(store, caller.tenantId, requestId) : undefined
       if (before) return before
       for (const name of options.rulePacks) packs.find(name)
-      if (!UUID.test(documentId)) throw documentNotFound(documentId)
+      if (!isId(documentId)) throw documentNotFound(documentId)
       const head = await documents.head(documentId, documentVersion)
       const now = clock()
       const analysis: Analysis = {
@@ -128,10 +129,8 @@ export function createAnalyses({
       return first
     },
     async list(filter, page, { tenantId }) {
-      const { size, after } = readPage(page)
-      if (after && !UUID.test(after))
-        throw rpcError('INVALID_PAGE_TOKEN', 'page_token is not one that this service gave.')
-      if (filter.documentId && !UUID.test(filter.documentId)) return { items: [], nextPageToken: '' }
+      const { size, after } = readPage(page, isId)
+      if (filter.documentId && !isId(filter.documentId)) return { items: [], nextPageToken: '' }
       return pageFrom(await store.list(tenantId, filter, after, size), size, ({ id }) => id)
     },
     async findings(id, caller) {

@@ -1,5 +1,5 @@
 import type { AnalysisServiceDefinition } from '@docmesh/contracts/analysis/v1/analysis'
-import { type Handlers, invalidRequest, pageFrom, readPage, rpcError } from '@docmesh/rpc'
+import { type Handlers, invalidRequest, pageFrom, readPage } from '@docmesh/rpc'
 import type { Analyses } from './analyses.ts'
 import type { Analysis } from './analysis.ts'
 import type { Reports } from './reports.ts'
@@ -41,10 +41,8 @@ export function analysisHandlers(
       return { analyses: items.map((analysis) => analysisMessage(analysis)), nextPageToken }
     },
     async listFindings(request, call) {
-      const { size, after } = readPage(request, DEFAULT_FINDINGS)
-      const from = after === '' ? 0 : Number(after)
-      if (!Number.isInteger(from))
-        throw rpcError('INVALID_PAGE_TOKEN', 'page_token is not one that this service gave.')
+      const { size, after } = readPage(request, (key) => /^\d{1,9}$/.test(key), DEFAULT_FINDINGS)
+      const from = Number(after)
       const { analysis, findings } = await analyses.findings(request.analysisId, call)
       const rest = [...findings.entries()].filter(
         ([index, { severity }]) => index >= from && SEVERITIES[severity] >= request.minimumSeverity,

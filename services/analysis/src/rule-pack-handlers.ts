@@ -30,7 +30,7 @@ export function rulePackHandlers(packs: Packs): Handlers<typeof RulePackServiceD
   }
   return {
     async listRulePacks(request) {
-      const { size, after } = readPage(request)
+      const { size, after } = readPage(request, (key) => packs.all().some(({ id }) => id === key))
       const sorted = packs
         .all()
         .filter(({ id }) => id > after)

@@ -61,18 +61,14 @@ export function createDocuments({ store, blobs, publish, erase, clock, ids }: Do
       return { document, version }
     },
     async list(filter, page, { tenantId }) {
-      const { size, after } = readPage(page)
-      if (after && !isId(after))
-        throw rpcError('INVALID_PAGE_TOKEN', 'page_token is not one that this service gave.')
+      const { size, after } = readPage(page, isId)
       const matchable = [...filter.tags, filter.nameContains, filter.mediaType].every(isStorable)
       if (!matchable) return { items: [], nextPageToken: '' }
       return pageFrom(await store.list(tenantId, filter, after, size), size, ({ id }) => id)
     },
     async versions(id, page, caller) {
       await get(id, caller)
-      const { size, after } = readPage(page)
-      if (!/^\d{0,9}$/.test(after))
-        throw rpcError('INVALID_PAGE_TOKEN', 'page_token is not one that this service gave.')
+      const { size, after } = readPage(page, (key) => /^\d{1,9}$/.test(key))
       const before = after ? Number(after) : 2 ** 31 - 1
       return pageFrom(await store.versions(store, id, before, size), size, ({ number }) => String(number))
     },

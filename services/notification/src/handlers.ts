@@ -1,9 +1,8 @@
 import type { NotificationServiceDefinition } from '@docmesh/contracts/notification/v1/notification'
-import { type CallContext, type Handlers, invalidRequest } from '@docmesh/rpc'
+import { type CallContext, type Handlers, invalidRequest, pageFrom, readPage } from '@docmesh/rpc'
 import type { LiveFeed } from './live-feed.ts'
 import type { Owner } from './model.ts'
 import { ANONYMOUS, type Notifications } from './notifications.ts'
-import { pageKeyOf, pageOf, pageSizeOf } from './page.ts'
 import {
   channelOf,
   deliveryMessage,
@@ -25,17 +24,16 @@ export const notificationHandlers = (
   notifications: Notifications,
   feed: LiveFeed,
 ): Handlers<typeof NotificationServiceDefinition> => ({
-  async listNotifications({ pageSize, pageToken, unreadOnly }, call) {
+  async listNotifications(request, call) {
     const owner = ownerOf(call)
-    const size = pageSizeOf(pageSize)
-    const key = pageKeyOf(pageToken, SEQ)
-    const before = key === '' ? undefined : BigInt(key)
-    const [items, unreadCount] = await Promise.all([
-      notifications.list(owner, { before, unreadOnly, limit: size + 1 }),
+    const { size, after } = readPage(request, (key) => SEQ.test(key))
+    const before = after === '' ? undefined : BigInt(after)
+    const [found, unreadCount] = await Promise.all([
+      notifications.list(owner, { before, unreadOnly: request.unreadOnly, limit: size + 1 }),
       notifications.unreadCount(owner),
     ])
-    const { page, nextPageToken } = pageOf(items, size, ({ seq }) => String(seq))
-    return { notifications: page.map(notificationMessage), nextPageToken, unreadCount }
+    const { items, nextPageToken } = pageFrom(found, size, ({ seq }) => String(seq))
+    return { notifications: items.map(notificationMessage), nextPageToken, unreadCount }
   },
   async *watchNotifications({ afterId }, call) {
     for await (const { notification, unreadCount } of feed.watch(ownerOf(call), afterId, call.signal))
@@ -53,16 +51,16 @@ export const notificationHandlers = (
     const stored = await notifications.putPreferences(ownerOf(call), preferencesFrom(preferences))
     return { preferences: preferencesMessage(stored) }
   },
-  async listDeliveries({ pageSize, pageToken, notificationId, states }, call) {
-    const size = pageSizeOf(pageSize)
-    const items = await notifications.listDeliveries(ownerOf(call), {
-      before: pageKeyOf(pageToken, UUID),
-      notificationId,
-      states: statesOf(states),
+  async listDeliveries(request, call) {
+    const { size, after } = readPage(request, (key) => UUID.test(key))
+    const found = await notifications.listDeliveries(ownerOf(call), {
+      before: after,
+      notificationId: request.notificationId,
+      states: statesOf(request.states),
       limit: size + 1,
     })
-    const { page, nextPageToken } = pageOf(items, size, ({ id }) => id)
-    return { deliveries: page.map(deliveryMessage), nextPageToken }
+    const { items, nextPageToken } = pageFrom(found, size, ({ id }) => id)
+    return { deliveries: items.map(deliveryMessage), nextPageToken }
   },
   async retryDelivery({ deliveryId, requestId }, call) {
     const delivery = await notifications.retryDelivery(ownerOf(call), deliveryId, requestId)

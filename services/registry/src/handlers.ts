@@ -118,6 +118,6 @@ export function registryHandlers(
 
 /** A page of items that are sorted by their key. */
 function pageOf<T>(sorted: readonly T[], keyOf: (item: T) => string, request: PageRequest): Page<T> {
-  const { size, after } = readPage(request)
+  const { size, after } = readPage(request, () => true)
   return pageFrom(after === '' ? sorted : sorted.filter((item) => keyOf(item) > after), size, keyOf)
 }
