@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import type { EventEnvelope } from '@docmesh/contracts/events/v1/envelope'
 import { migrate, type Postgres, type Queryable } from '@docmesh/postgres'
+import type { Metrics } from '@docmesh/telemetry'
 import { type DeadLetter, listDeadLetters, redriveNext, requestRedrive } from './dead-letters.ts'
 import type { Delivery } from './delivery.ts'
 import type { Interest } from './inbox.ts'
@@ -8,9 +9,10 @@ import { jetStreamDelivery } from './jetstream-delivery.ts'
 import { type Loop, startLoop } from './loop.ts'
 import type { EventOf, MessageType } from './message.ts'
 import { type JetStreamOptions, jetStreamConnection } from './nats.ts'
+import { observeEvents } from './observe.ts'
 import { postgresDelivery } from './postgres-delivery.ts'
 import { startRelay } from './relay.ts'
-import { CHANNEL, type Erase, erase, history, type Publish, publish } from './store.ts'
+import { CHANNEL, type Erase, erase, history, type Publish } from './store.ts'
 
 export type EventsOptions = {
   /** Database of the service; the events live in its schema `events`, beside the state they announce. */
@@ -27,6 +29,7 @@ export type EventsOptions = {
   pollMs?: number
   /** JetStream only: an instance silent for this long loses its message to another; default 5 000. */
   ackWaitMs?: number
+  metrics?: Metrics
   /** Hears of failed handlers and of servers that do not answer; everything goes on by itself. */
   onError?: (error: Error) => void
 }
@@ -71,10 +74,12 @@ export const connectEvents = async ({
   subjectPrefix = stream === DEFAULT_STREAM ? '' : `${stream}.`,
   pollMs = 1_000,
   ackWaitMs = 5_000,
+  metrics,
   onError = () => {},
 }: EventsOptions): Promise<Events> => {
   await migrate(db, { schema: 'events', migrations: MIGRATIONS })
 
+  const observed = observeEvents(metrics)
   // What to wake, and for which type; undefined for all.
   const loops = new Map<Loop, string | undefined>()
   const listener = await db.listen(CHANNEL, (type) => {
@@ -109,6 +114,7 @@ export const connectEvents = async ({
         maxAttempts,
         backoff,
         onError,
+        observe: observed.attempt,
       }
       const redrive = startLoop(async () => ((await redriveNext(db, interest)) ? 0 : pollMs), onError)
       const deliver = delivery.consume(interest)
@@ -132,7 +138,7 @@ export const connectEvents = async ({
   }
 
   return {
-    publish,
+    publish: observed.publish,
     erase,
     subscribe,
     history: (aggregateType, aggregateId) => history(db, aggregateType, aggregateId),

@@ -12,9 +12,19 @@ export type Interest = {
   /** Pause in milliseconds after the given failed attempt, from 1. */
   backoff: (attempt: number) => number
   onError: (error: Error) => void
+  observe: Observe
 }
 
+/** Hears how every attempt ended. */
+export type Observe = (
+  subscriber: string,
+  envelope: EventEnvelope,
+  outcome: 'success' | 'failure' | 'duplicate' | 'dead_letter',
+) => void
+
 export type Outcome = { state: 'handled' } | { state: 'retry'; afterMs: number } | { state: 'dead' }
+
+const OBSERVED = { handled: 'success', retry: 'failure', dead: 'dead_letter' } as const
 
 type Standing = { seen: boolean; due_in_ms: number }
 
@@ -96,15 +106,19 @@ export const attempt = async (
   interest: Interest,
   envelope: EventEnvelope,
 ): Promise<Outcome> => {
-  const { subscriber } = interest
+  const { subscriber, observe } = interest
   const { seen, due_in_ms: dueInMs } = await readStanding(tx, subscriber, envelope.id)
-  if (seen) return { state: 'handled' }
+  if (seen) {
+    observe(subscriber, envelope, 'duplicate')
+    return { state: 'handled' }
+  }
   if (dueInMs > 0) return { state: 'retry', afterMs: dueInMs }
 
   const erased = envelope.payload.length === 0 // a message says at least whom it is about
   const { error } = erased ? {} : await runHandler(tx, interest, envelope)
   const outcome: Outcome =
     error === undefined ? { state: 'handled' } : await recordFailure(tx, interest, envelope, error)
+  observe(subscriber, envelope, OBSERVED[outcome.state])
   if (outcome.state === 'retry') return outcome
   // After the handler, not before: a transaction that has written holds up every reader of the log until it ends.
   await tx.query(

@@ -174,6 +174,7 @@ describe('a client of the mesh', () => {
         targets: [await silentServer(), address],
         transport: grpcJsClient,
         logger: silentLogger,
+        onLost: () => {},
         onState: ({ epoch }) => known.resolve(epoch),
         firstAnswerMs: 50,
       },

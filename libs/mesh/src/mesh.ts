@@ -44,6 +44,9 @@ export interface Mesh {
   close(): Promise<void>
 }
 
+const OBSERVE_MS = 5_000
+const STATES: readonly EndpointView['state'][] = ['ready', 'ejected', 'unhealthy', 'draining']
+
 interface Service {
   readonly endpoints: EndpointSet
   readonly channel: Channel
@@ -58,6 +61,9 @@ export function joinMesh({ registryTargets, logger, metrics, transport = grpcJsC
   const clientMetrics = metricsLayer(metrics, 'client')
   const ejections = metrics.counter('docmesh_mesh_ejections_total')
   const revision = metrics.gauge('docmesh_mesh_snapshot_revision')
+  const states = metrics.gauge('docmesh_mesh_endpoints')
+  const age = metrics.gauge('docmesh_mesh_snapshot_age_seconds')
+  let lostAt: number | undefined
   let byService: ReadonlyMap<string, Endpoint[]> = new Map()
 
   function serviceOf(name: string): Service {
@@ -107,10 +113,33 @@ export function joinMesh({ registryTargets, logger, metrics, transport = grpcJsC
       connection.close()
     }
     revision.set(Number(state.revision))
+    lostAt = undefined
+    observe()
     synced.resolve()
   }
 
-  const following = followMesh({ targets: registryTargets, transport, logger, onState: apply }, ended.signal)
+  function observe(): void {
+    for (const [service, { endpoints }] of services) {
+      const views = endpoints.list()
+      for (const state of STATES)
+        states.set({ service, state }, views.filter((view) => view.state === state).length)
+    }
+    age.set(lostAt === undefined ? 0 : (performance.now() - lostAt) / 1_000)
+  }
+
+  const following = followMesh(
+    {
+      targets: registryTargets,
+      transport,
+      logger,
+      onState: apply,
+      onLost: () => {
+        lostAt ??= performance.now()
+      },
+    },
+    ended.signal,
+  )
+  const observation = setInterval(observe, OBSERVE_MS).unref()
 
   return {
     client: (definition, service) =>
@@ -129,6 +158,7 @@ export function joinMesh({ registryTargets, logger, metrics, transport = grpcJsC
     synced: synced.promise,
     async close() {
       ended.abort()
+      clearInterval(observation)
       await following
       for (const connection of connections.values()) connection.close()
       connections.clear()

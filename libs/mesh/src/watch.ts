@@ -11,6 +11,8 @@ export interface WatchOptions {
   readonly transport: ClientTransport
   readonly logger: Logger
   readonly onState: (state: MeshState) => void
+  /** The watch broke; the state stays what it was. */
+  readonly onLost: () => void
   /** A replica that takes longer to send its first answer is as good as down. Default 5,000. */
   readonly firstAnswerMs?: number
 }
@@ -20,7 +22,7 @@ export interface WatchOptions {
  * epoch sends everything. The last good state is kept while no replica answers, so calls go on with the registry down.
  */
 export async function followMesh(
-  { targets, transport, logger, onState, firstAnswerMs = 5_000 }: WatchOptions,
+  { targets, transport, logger, onState, onLost, firstAnswerMs = 5_000 }: WatchOptions,
   signal: AbortSignal,
 ): Promise<void> {
   const delayMs = createBackoff({ initialMs: 50, maxMs: 2_000, jitter: 0.2 }, Math.random)
@@ -44,6 +46,7 @@ export async function followMesh(
     } finally {
       clearTimeout(timeout)
       connection.close()
+      onLost()
     }
     await abortable(delayMs(++failures), signal)
   }

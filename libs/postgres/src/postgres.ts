@@ -1,3 +1,4 @@
+import type { Metrics } from '@docmesh/telemetry'
 import { Pool } from 'pg'
 import { assertSchemaName, clientConfig, waitForServer } from './connection.ts'
 import { type Listener, openListener } from './listener.ts'
@@ -19,6 +20,8 @@ export type PostgresOptions = {
   statementTimeoutMs?: number
   /** Shown in pg_stat_activity; default: the schema. */
   applicationName?: string
+  /** Gets the state of the pool, every five seconds. */
+  metrics?: Metrics
   /** Hears of connections lost while nobody used them; the pool replaces them by itself. */
   onError?: (error: Error) => void
 }
@@ -47,6 +50,7 @@ export const openPostgres = async ({
   connectTimeoutMs = 15_000,
   statementTimeoutMs = 30_000,
   applicationName = schema,
+  metrics,
   onError = () => {},
 }: PostgresOptions): Promise<Postgres> => {
   assertSchemaName(schema)
@@ -60,9 +64,11 @@ export const openPostgres = async ({
   pool.on('connect', (client) => client.on('error', onError))
   pool.on('error', () => {})
 
+  const observation = metrics && observePool(pool, metrics)
   const listeners = new Set<Listener>()
   let closed: Promise<void> | undefined
   const close = (): Promise<void> => {
+    clearInterval(observation)
     closed ??= Promise.all([pool.end(), ...[...listeners].map((listener) => listener.close())]).then(() => {})
     return closed
   }
@@ -101,4 +107,17 @@ export const openPostgres = async ({
     throw error
   }
   return postgres
+}
+
+const OBSERVE_MS = 5_000
+
+const observePool = (pool: Pool, metrics: Metrics): NodeJS.Timeout => {
+  const connections = metrics.gauge('docmesh_postgres_pool_connections')
+  const observe = (): void => {
+    connections.set({ state: 'active' }, pool.totalCount - pool.idleCount)
+    connections.set({ state: 'idle' }, pool.idleCount)
+    connections.set({ state: 'waiting' }, pool.waitingCount)
+  }
+  observe()
+  return setInterval(observe, OBSERVE_MS).unref()
 }

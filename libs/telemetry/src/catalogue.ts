@@ -148,7 +148,7 @@ export const catalogue = {
   docmesh_mesh_snapshot_age_seconds: {
     type: 'gauge',
     unit: 'seconds',
-    help: 'Time since the registry last confirmed the snapshot of this client.',
+    help: 'Time since the watch of the registry broke; 0 while it stands.',
     labels: {},
   },
 
@@ -174,7 +174,7 @@ export const catalogue = {
   docmesh_events_published_total: {
     type: 'counter',
     unit: 'events',
-    help: 'Events committed to the event store.',
+    help: 'Events appended to the event store, also those whose transaction failed afterwards.',
     labels: eventType,
   },
   docmesh_events_handled_total: {

@@ -31,9 +31,16 @@ await runService(
     const onError = (err: Error): void => logger.warn({ err }, 'connection trouble')
     const packs = await openPacks(packFolder)
     const db = own(
-      await openPostgres({ url, schema: 'analysis', migrations, onError, poolMax: 10 + concurrency }),
+      await openPostgres({
+        url,
+        schema: 'analysis',
+        migrations,
+        metrics,
+        onError,
+        poolMax: 10 + concurrency,
+      }),
     )
-    const events = own(await connectEvents({ db, natsUrl, stream, onError }))
+    const events = own(await connectEvents({ db, natsUrl, stream, metrics, onError }))
     const { publish } = events
     const store = analysisStore(db)
     const changes = own(await openChanges(store))

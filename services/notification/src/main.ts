@@ -23,10 +23,13 @@ await runService('notification', env, async ({ env, own, clock, ids, logger, met
       url: env.databaseUrl,
       schema: 'notification',
       migrations: new URL('../migrations', import.meta.url),
+      metrics,
       onError,
     }),
   )
-  const events = own(await connectEvents({ db, natsUrl: env.natsUrl, stream: env.natsStream, onError }))
+  const events = own(
+    await connectEvents({ db, natsUrl: env.natsUrl, stream: env.natsStream, metrics, onError }),
+  )
   const { smtpUrl, smtpFrom: from, publicUrl = '', defaultEmail = '' } = env
   const email = smtpUrl === undefined ? undefined : openEmail({ url: smtpUrl, from, publicUrl })
   const outside = email ? (['email'] as const) : []
