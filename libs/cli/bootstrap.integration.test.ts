@@ -33,8 +33,8 @@ if (!fs.existsSync('node_modules/.package-lock.json')) fs.writeFileSync('node_mo
 /** Stands for the command line. */
 const FAKE_MAIN = `
 const path: string = process.env.PATH ?? ''
-process.stdout.write(JSON.stringify({ args: process.argv.slice(2), cwd: process.cwd(), path }) + '\\n')
 process.on('SIGTERM', () => process.exit(9))
+process.stdout.write(JSON.stringify({ args: process.argv.slice(2), cwd: process.cwd(), path }) + '\\n')
 if (process.argv.includes('wait')) setInterval(() => {}, 1e6)
 else process.exit(7)
 `
