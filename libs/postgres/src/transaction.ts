@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ClientBase, Pool } from 'pg'
+import { orUnavailable } from './unavailable.ts'
 
 /** Runs SQL: on any connection of the pool (`Postgres`) or inside one transaction (`tx`). */
 export type Queryable = {
@@ -20,12 +21,18 @@ export const runQuery = async <Row>(
   text: string,
   values?: readonly unknown[],
 ): Promise<Row[]> => {
-  const result = await (values === undefined ? on.query(text) : on.query(text, [...values]))
-  return result.rows as Row[]
+  try {
+    const result = await (values === undefined ? on.query(text) : on.query(text, [...values]))
+    return result.rows as Row[]
+  } catch (error) {
+    throw orUnavailable(error)
+  }
 }
 
 const runOnce = async <T>(pool: Pool, fn: (tx: Queryable) => Promise<T>, isolation: string): Promise<T> => {
-  const client = await pool.connect()
+  const client = await pool.connect().catch((error) => {
+    throw orUnavailable(error)
+  })
   let broken = false
   try {
     await client.query(`begin isolation level ${isolation}`)
@@ -36,7 +43,7 @@ const runOnce = async <T>(pool: Pool, fn: (tx: Queryable) => Promise<T>, isolati
     await client.query('rollback').catch(() => {
       broken = true
     })
-    throw error
+    throw orUnavailable(error)
   } finally {
     client.release(broken)
   }

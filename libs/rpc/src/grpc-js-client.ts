@@ -138,7 +138,9 @@ function toTransportError(error: grpc.ServiceError): TransportError {
     return new TransportError(grpc.status.INTERNAL, error.message, {}, { connectionFailed: true })
   const notSent = code === grpc.status.UNAVAILABLE && NOT_SENT.test(details)
   const connectionFailed = notSent || CONNECTION_LOST.test(details)
-  return new TransportError(code, details, metadata ? fromGrpcMetadata(metadata) : {}, {
+  // A socket that breaks while it is written to ends calls with INTERNAL: no server said so.
+  const said = connectionFailed && code === grpc.status.INTERNAL ? grpc.status.UNAVAILABLE : code
+  return new TransportError(said, details, metadata ? fromGrpcMetadata(metadata) : {}, {
     connectionFailed,
     notSent,
   })

@@ -111,4 +111,13 @@ describe('an error that is not an RpcError', () => {
     expect(across('hunter2')).toMatchObject({ code: Code.INTERNAL, message: 'An internal error occurred.' })
     expect(across(new DOMException('x', 'AbortError'))).toMatchObject({ code: Code.CANCELLED })
   })
+
+  it('is UNAVAILABLE when the database does not answer, so that the call may be tried again', () => {
+    const error = Object.assign(new Error('connect ECONNREFUSED'), { name: 'DatabaseUnavailable' })
+    expect(across(error)).toMatchObject({
+      code: Code.UNAVAILABLE,
+      reason: 'DATABASE_UNAVAILABLE',
+      message: 'The database does not answer.',
+    })
+  })
 })

@@ -73,6 +73,8 @@ export function outward(error: unknown): RpcError {
   if (error instanceof RpcError) return error.remote ? withoutRemote(error) : error
   if (error instanceof Error && error.name === 'AbortError')
     return rpcError('CANCELLED', 'The call was cancelled.')
+  if (error instanceof Error && error.name === 'DatabaseUnavailable')
+    return rpcError('DATABASE_UNAVAILABLE', 'The database does not answer.', { cause: error })
   return rpcError('INTERNAL', 'An internal error occurred.', { cause: error })
 }
 

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { Priority } from '@docmesh/contracts/analysis/v1/analysis'
 import { AnalysisCancelled, AnalysisQueued } from '@docmesh/contracts/analysis/v1/events'
 import type { Publish } from '@docmesh/events'
@@ -142,7 +143,7 @@ export function createAnalyses({
       using subscription = changes.subscribe(id)
       for (;;) {
         const changed = subscription.next(signal)
-        const analysis = await get(id, caller)
+        const analysis = await patiently(() => get(id, caller), signal)
         yield analysis
         if (hasEnded(analysis)) return
         await changed
@@ -166,6 +167,22 @@ export function createAnalyses({
         },
         '',
       ),
+  }
+}
+
+const PATIENCE_MS = 5_000
+const PATIENCE_STEP_MS = 200
+
+/** A database that is away for a moment ends no watch. */
+async function patiently<T>(read: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  for (let waitedMs = 0; ; waitedMs += PATIENCE_STEP_MS) {
+    try {
+      return await read()
+    } catch (error) {
+      const passing = error instanceof Error && error.name === 'DatabaseUnavailable' && waitedMs < PATIENCE_MS
+      if (!passing) throw error
+      await delay(PATIENCE_STEP_MS, undefined, { signal })
+    }
   }
 }
 
