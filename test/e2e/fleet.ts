@@ -57,6 +57,7 @@ export async function startFleet({ instances = {}, env = {} }: FleetOptions = {}
     REGISTRY_TARGET: registryTarget,
     DATABASE_URL: database.url,
     BLOB_DIR: blobDir,
+    DATABASE_POOL_MAX: '5',
     NATS_STREAM: stream,
     NATS_URL: natsUrl,
     ...env,

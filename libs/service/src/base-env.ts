@@ -43,6 +43,12 @@ export const dataEnv = {
   databaseUrl: url('DATABASE_URL', ['postgres', 'postgresql'], {
     doc: 'PostgreSQL, postgres://user:password@host:port/database.',
   }),
+  databasePoolMax: integer('DATABASE_POOL_MAX', {
+    fallback: '10',
+    min: 2,
+    max: 1_000,
+    doc: 'Most connections of this instance to PostgreSQL, besides two that listen; all instances share its max_connections.',
+  }),
   natsUrl: optional(
     url('NATS_URL', ['nats', 'tls'], { doc: 'NATS with JetStream; events go over PostgreSQL when not set.' }),
   ),

@@ -37,7 +37,7 @@ await runService(
         migrations,
         metrics,
         onError,
-        poolMax: 10 + concurrency,
+        poolMax: env.databasePoolMax,
       }),
     )
     const events = own(await connectEvents({ db, natsUrl, stream, metrics, onError }))

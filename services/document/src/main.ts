@@ -19,7 +19,16 @@ const migrations = new URL('../migrations', import.meta.url)
 await runService('document', env, async ({ env, own, logger, metrics, health, clock, ids }) => {
   const { databaseUrl: url, natsUrl, natsStream: stream, maxBytes, maxPages } = env
   const onError = (err: Error): void => logger.warn({ err }, 'connection trouble')
-  const db = own(await openPostgres({ url, schema: 'document', migrations, metrics, onError }))
+  const db = own(
+    await openPostgres({
+      url,
+      schema: 'document',
+      migrations,
+      metrics,
+      onError,
+      poolMax: env.databasePoolMax,
+    }),
+  )
   const { publish, erase } = own(await connectEvents({ db, natsUrl, stream, metrics, onError }))
   const blobs = await openBlobs(env.blobDir)
   const pool = own(

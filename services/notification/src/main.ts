@@ -25,6 +25,7 @@ await runService('notification', env, async ({ env, own, clock, ids, logger, met
       migrations: new URL('../migrations', import.meta.url),
       metrics,
       onError,
+      poolMax: env.databasePoolMax,
     }),
   )
   const events = own(
