@@ -14,7 +14,7 @@ describe('dataDirOf', () => {
   it('is outside of the clone for root, another folder for each clone', () => {
     const one = dataDirOf({ env: {}, uid: 0, repoRoot })
     expect(one).toMatch(/^\/var\/lib\/docmesh\/[0-9a-f]{8}$/)
-    expect(dataDirOf({ env: {}, uid: 0, repoRoot: '/root/docmesh' })).not.toBe(one)
+    expect(dataDirOf({ env: {}, uid: 0, repoRoot: '/opt/docmesh' })).not.toBe(one)
   })
 
   it('is DOCMESH_HOME when that is set, and --data-dir before it', () => {
