@@ -5,7 +5,7 @@ import {
   RegistryServiceDefinition,
 } from '@docmesh/contracts/registry/v1/registry'
 import { createBackoff } from '@docmesh/resilience'
-import { type ClientTransport, createClient, RpcError, sendOver } from '@docmesh/rpc'
+import { type ClientTransport, createClient, msOf, RpcError, sendOver } from '@docmesh/rpc'
 import type { Logger } from '@docmesh/telemetry'
 import { abortable } from './abortable.ts'
 
@@ -105,6 +105,4 @@ async function holdLease(options: LeaseOptions, signal: AbortSignal, granted: ()
 }
 
 const heartbeatIntervalMs = ({ heartbeatInterval }: Lease): number =>
-  heartbeatInterval
-    ? Number(heartbeatInterval.seconds) * 1_000 + heartbeatInterval.nanos / 1e6
-    : DEFAULT_INTERVAL_MS
+  heartbeatInterval ? msOf(heartbeatInterval) : DEFAULT_INTERVAL_MS

@@ -58,11 +58,6 @@ export const ERRORS = {
     code: Code.OUT_OF_RANGE,
     help: 'Ask GetUploadStatus and resume from there.',
   },
-  REQUEST_ID_REUSED: {
-    kind: 'Conflict',
-    code: Code.ALREADY_EXISTS,
-    help: 'A request id stands for one request: use a new one.',
-  },
   DOCUMENT_NOT_FOUND: {
     kind: 'NotFound',
     help: 'Check the id; `docmesh documents list` shows the documents.',

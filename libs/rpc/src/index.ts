@@ -4,6 +4,7 @@ export { type CallOptions, type Client, createClient, sendOver } from './client.
 export { Code, codeName } from './codes.ts'
 export { type CallContext, currentCall, runDetached, runInCall } from './context.ts'
 export { deadlineLayer } from './deadline.ts'
+export { type Duration, durationOf, msOf } from './duration.ts'
 export { type FieldViolation, invalidRequest, RpcError, type RpcErrorOptions, rpcError } from './errors.ts'
 export { grpcJsClient } from './grpc-js-client.ts'
 export { grpcJsServer } from './grpc-js-server.ts'

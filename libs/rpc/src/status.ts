@@ -9,6 +9,7 @@ import {
 import { Status } from '@docmesh/contracts/google/rpc/status'
 import type { Reason } from './catalogue.ts'
 import { Code } from './codes.ts'
+import { durationOf, msOf } from './duration.ts'
 import { RpcError, type RpcErrorOptions, rpcError } from './errors.ts'
 import { type Metadata, textOf } from './metadata.ts'
 import { TransportError } from './transport.ts'
@@ -31,12 +32,6 @@ const pack = <T>(
   value: Buffer.from(type.encode(message).finish()),
 })
 
-/** Duration on the wire has whole seconds and nanoseconds apart. */
-const duration = (ms: number) => ({
-  seconds: BigInt(Math.floor(ms / 1000)),
-  nanos: Math.round((ms % 1000) * 1e6),
-})
-
 function detailsOf({ reason, options }: RpcError): AnyMessage[] {
   const { fields, resource, retryAfterMs, quota, metadata } = options
   const details = [
@@ -52,7 +47,7 @@ function detailsOf({ reason, options }: RpcError): AnyMessage[] {
     )
   }
   if (retryAfterMs !== undefined) {
-    details.push(pack(RetryInfo, RetryInfo.fromPartial({ retryDelay: duration(retryAfterMs) })))
+    details.push(pack(RetryInfo, RetryInfo.fromPartial({ retryDelay: durationOf(retryAfterMs) })))
   }
   if (quota) details.push(pack(QuotaFailure, QuotaFailure.fromPartial({ violations: [quota] })))
   return details
@@ -159,7 +154,7 @@ function unpack(details: readonly AnyMessage[]): { reason?: string; options: Rpc
       }
       case RetryInfo.$type: {
         const { retryDelay } = RetryInfo.decode(value)
-        if (retryDelay) options.retryAfterMs = Number(retryDelay.seconds) * 1000 + retryDelay.nanos / 1e6
+        if (retryDelay) options.retryAfterMs = msOf(retryDelay)
         break
       }
       case QuotaFailure.$type: {

@@ -1,6 +1,13 @@
 import { DiagnosticsServiceDefinition, HealthState } from '@docmesh/contracts/ops/v1/diagnostics'
 import type { Mesh } from '@docmesh/mesh'
-import { type Implementation, implement, invalidRequest, unimplementedMethods } from '@docmesh/rpc'
+import {
+  durationOf,
+  type Implementation,
+  implement,
+  invalidRequest,
+  msOf,
+  unimplementedMethods,
+} from '@docmesh/rpc'
 import type { Health, Logger, LogLevel, Metrics } from '@docmesh/telemetry'
 import type { Lifecycle } from './lifecycle.ts'
 
@@ -46,7 +53,7 @@ export function diagnostics(deps: DiagnosticsDeps): Implementation {
           detail: check.state === 'failed' ? check.error : '',
           ...(check.state === 'unknown'
             ? {}
-            : { checkedAt: new Date(check.checkedAt), duration: duration(check.durationMs) }),
+            : { checkedAt: new Date(check.checkedAt), duration: durationOf(check.durationMs) }),
         })),
         lifecycle: lifecycle.state(),
         transitions: [...lifecycle.history()],
@@ -70,7 +77,7 @@ export function diagnostics(deps: DiagnosticsDeps): Implementation {
       }
     },
     async setLogLevel({ level, duration: limit }) {
-      const limitMs = limit && Number(limit.seconds) * 1_000 + limit.nanos / 1e6
+      const limitMs = limit && msOf(limit)
       const faults = [
         ...(LEVELS.includes(level)
           ? []
@@ -98,11 +105,6 @@ export function diagnostics(deps: DiagnosticsDeps): Implementation {
   return own
 }
 
-const duration = (ms: number) => ({
-  seconds: BigInt(Math.floor(ms / 1_000)),
-  nanos: Math.round((ms % 1_000) * 1e6),
-})
-
 function processInfo({ service, instanceId, version, startedAt }: DiagnosticsDeps) {
   const { rss, heapUsed } = process.memoryUsage()
   return {
@@ -112,7 +114,7 @@ function processInfo({ service, instanceId, version, startedAt }: DiagnosticsDep
     runtime: `node ${process.version}`,
     platform: `${process.platform} ${process.arch}`,
     pid: process.pid,
-    uptime: duration(Date.now() - startedAt),
+    uptime: durationOf(Date.now() - startedAt),
     rssBytes: BigInt(rss),
     heapUsedBytes: BigInt(heapUsed),
   }

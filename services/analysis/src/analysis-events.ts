@@ -5,9 +5,10 @@ import type {
   AnalysisProgressUpdated,
   ProblemDetected,
 } from '@docmesh/contracts/analysis/v1/events'
+import { durationOf } from '@docmesh/rpc'
 import { type Analysis, currentStep, type Failure, type Outcome, progressOf, type Step } from './analysis.ts'
 import type { Finding } from './rules/findings.ts'
-import { countsMessage, duration, SEVERITIES, VERDICTS } from './wire.ts'
+import { countsMessage, SEVERITIES, VERDICTS } from './wire.ts'
 
 export const eventOptions = ({ id, tenantId, requestedBy }: Analysis) => ({
   aggregateType: 'analysis',
@@ -42,7 +43,7 @@ export const completedEvent = (
   score: score ?? undefined,
   verdict: VERDICTS[verdict],
   counts: countsMessage(counts),
-  duration: duration(endedAt.getTime() - analysis.createdAt.getTime()),
+  duration: durationOf(endedAt.getTime() - analysis.createdAt.getTime()),
   aiUsed: false,
   requestedBy: analysis.requestedBy,
   notify: analysis.options.notify,

@@ -36,11 +36,6 @@ const STEP_STATES = {
 } as const
 const PRIORITIES = { low: Priority.LOW, normal: Priority.NORMAL, high: Priority.HIGH } as const
 
-export const duration = (ms: number) => ({
-  seconds: BigInt(Math.floor(ms / 1_000)),
-  nanos: Math.round((ms % 1_000) * 1e6),
-})
-
 export const stateFrom = (state: AnalysisState): Analysis['state'] | undefined =>
   (Object.keys(STATES) as Analysis['state'][]).find((name) => STATES[name] === state)
 

@@ -1,5 +1,6 @@
 import { Verdict } from '@docmesh/contracts/analysis/v1/analysis'
 import { AnalysisCompleted, AnalysisFailed } from '@docmesh/contracts/analysis/v1/events'
+import { msOf } from '@docmesh/rpc'
 
 export type Language = 'pt-BR' | 'en'
 
@@ -66,7 +67,7 @@ const COMPLETED = {
 export function completedText(event: AnalysisCompleted, language: Language): Text {
   const { documentName, documentId, verdict, score, counts, duration } = event
   const text = COMPLETED[language]
-  const seconds = duration && Number(duration.seconds) + duration.nanos / 1e9
+  const seconds = duration && msOf(duration) / 1_000
   return {
     title: (text.title[verdict] ?? text.title[Verdict.UNSPECIFIED])(
       oneLine(documentName || documentId, MAX_NAME),

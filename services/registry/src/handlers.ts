@@ -5,6 +5,7 @@ import {
   type RegistryServiceDefinition,
 } from '@docmesh/contracts/registry/v1/registry'
 import {
+  durationOf,
   type Handlers,
   invalidRequest,
   type Page,
@@ -15,7 +16,7 @@ import {
 } from '@docmesh/rpc'
 import type { Metrics } from '@docmesh/telemetry'
 import type { Registry } from './registry.ts'
-import { descriptionFrom, duration, instance, stateFrom, updateMessage } from './wire.ts'
+import { descriptionFrom, instance, stateFrom, updateMessage } from './wire.ts'
 
 /** RegistryService: wire ↔ domain. */
 export function registryHandlers(
@@ -24,8 +25,8 @@ export function registryHandlers(
 ): Handlers<typeof RegistryServiceDefinition> {
   const watchers = metrics.gauge('docmesh_registry_watchers')
   const lease = (revision: bigint) => ({
-    ttl: duration(registry.leaseTtlMs),
-    heartbeatInterval: duration(registry.leaseTtlMs / 3),
+    ttl: durationOf(registry.leaseTtlMs),
+    heartbeatInterval: durationOf(registry.leaseTtlMs / 3),
     revision,
   })
 
@@ -47,7 +48,7 @@ export function registryHandlers(
             const { state } = message.value
             const known = state === InstanceState.UNSPECIFIED ? undefined : stateFrom(state)
             registry.renew(registered.instanceId, registered.incarnation, known)
-            yield { message: { $case: 'renewed', value: { ttl: duration(registry.leaseTtlMs) } } }
+            yield { message: { $case: 'renewed', value: { ttl: durationOf(registry.leaseTtlMs) } } }
           } else {
             throw invalidRequest([
               { field: 'message', description: 'send `registration` first, then `heartbeat`' },

@@ -1,6 +1,6 @@
 // Registry messages ↔ domain, and the checks that make a message safe to believe.
 import { InstanceHealth, InstanceState, type Registration } from '@docmesh/contracts/registry/v1/registry'
-import { type FieldViolation, invalidRequest } from '@docmesh/rpc'
+import { durationOf, type FieldViolation, invalidRequest } from '@docmesh/rpc'
 import type { Description, Health, Member, State } from './member.ts'
 import type { Update } from './registry.ts'
 
@@ -79,11 +79,6 @@ export function stateFrom(state: InstanceState): State {
   throw invalidRequest([{ field: 'state', description: 'write STARTING, SERVING or DRAINING' }])
 }
 
-export const duration = (ms: number) => ({
-  seconds: BigInt(Math.floor(ms / 1_000)),
-  nanos: Math.round((ms % 1_000) * 1e6),
-})
-
 export const instance = ({
   state,
   health,
@@ -102,7 +97,7 @@ export const instance = ({
   },
   state: STATES[state],
   health: HEALTH[health],
-  responseTime: responseTimeMs === undefined ? undefined : duration(responseTimeMs),
+  responseTime: responseTimeMs === undefined ? undefined : durationOf(responseTimeMs),
   registeredAt,
   renewedAt,
   revision,

@@ -1,3 +1,5 @@
+import { type Duration, msOf } from '@docmesh/rpc'
+
 /** Control characters, and those that turn the direction of writing: a document must not command the terminal. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it removes
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]+/g
@@ -45,5 +47,4 @@ export function sizeText(bytes: number | bigint): string {
 export const timeText = (time: Date | undefined): string =>
   time ? time.toISOString().slice(0, 19).replace('T', ' ') : '-'
 
-export const durationMs = (duration: { seconds: bigint; nanos: number } | undefined): number | undefined =>
-  duration && Number(duration.seconds) * 1_000 + duration.nanos / 1e6
+export const durationMs = (duration: Duration | undefined): number | undefined => duration && msOf(duration)

@@ -38,7 +38,7 @@ export interface AnalysisQueued {
   queuePosition: number;
 }
 
-/** AnalysisStarted: a worker has taken an analysis for the first time. */
+/** AnalysisStarted: a worker has taken an analysis for the first time since it was asked for, or retried. */
 export interface AnalysisStarted {
   /** Identifier of the analysis. */
   analysisId: string;

@@ -174,7 +174,7 @@ export interface UploadDocumentResponse {
   document:
     | Document
     | undefined;
-  /** True when the same content was already stored and no new blob was written. */
+  /** True when the tenant had stored the same content before. */
   deduplicated: boolean;
 }
 
