@@ -520,6 +520,8 @@ export interface Analysis {
     | undefined;
   /** Batch that it belongs to; empty for none. */
   batchId: string;
+  /** Analysis that this one is a re-run of; empty for none. */
+  rerunOf: string;
 }
 
 /** AnalysisOptions is what a caller may choose. */
@@ -919,6 +921,22 @@ export interface RetryAnalysisResponse {
   analysis: Analysis | undefined;
 }
 
+/** RerunAnalysisRequest names an analysis that has ended. */
+export interface RerunAnalysisRequest {
+  /** Identifier of the analysis. */
+  analysisId: string;
+  /** Rule packs, `id` or `id@version`; empty means those asked for the first time, in their newest versions. */
+  rulePacks: string[];
+  /** Identifier of this request, for idempotent retries. */
+  requestId: string;
+}
+
+/** RerunAnalysisResponse is the new analysis. */
+export interface RerunAnalysisResponse {
+  /** The analysis, queued. */
+  analysis: Analysis | undefined;
+}
+
 function createBaseAnalysis(): Analysis {
   return {
     id: "",
@@ -940,6 +958,7 @@ function createBaseAnalysis(): Analysis {
     startedAt: undefined,
     endedAt: undefined,
     batchId: "",
+    rerunOf: "",
   };
 }
 
@@ -1003,6 +1022,9 @@ export const Analysis: MessageFns<Analysis, "docmesh.analysis.v1.Analysis"> = {
     }
     if (message.batchId !== "") {
       writer.uint32(154).string(message.batchId);
+    }
+    if (message.rerunOf !== "") {
+      writer.uint32(162).string(message.rerunOf);
     }
     return writer;
   },
@@ -1172,6 +1194,14 @@ export const Analysis: MessageFns<Analysis, "docmesh.analysis.v1.Analysis"> = {
             message.batchId = reader.string();
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.rerunOf = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1259,6 +1289,11 @@ export const Analysis: MessageFns<Analysis, "docmesh.analysis.v1.Analysis"> = {
         : isSet(object.batch_id)
         ? globalThis.String(object.batch_id)
         : "",
+      rerunOf: isSet(object.rerunOf)
+        ? globalThis.String(object.rerunOf)
+        : isSet(object.rerun_of)
+        ? globalThis.String(object.rerun_of)
+        : "",
     };
   },
 
@@ -1321,6 +1356,9 @@ export const Analysis: MessageFns<Analysis, "docmesh.analysis.v1.Analysis"> = {
     if (message.batchId !== "") {
       obj.batchId = message.batchId;
     }
+    if (message.rerunOf !== "") {
+      obj.rerunOf = message.rerunOf;
+    }
     return obj;
   },
 
@@ -1356,6 +1394,7 @@ export const Analysis: MessageFns<Analysis, "docmesh.analysis.v1.Analysis"> = {
     message.startedAt = object.startedAt ?? undefined;
     message.endedAt = object.endedAt ?? undefined;
     message.batchId = object.batchId ?? "";
+    message.rerunOf = object.rerunOf ?? "";
     return message;
   },
 };
@@ -5517,6 +5556,192 @@ export const RetryAnalysisResponse: MessageFns<RetryAnalysisResponse, "docmesh.a
   },
 };
 
+function createBaseRerunAnalysisRequest(): RerunAnalysisRequest {
+  return { analysisId: "", rulePacks: [], requestId: "" };
+}
+
+export const RerunAnalysisRequest: MessageFns<RerunAnalysisRequest, "docmesh.analysis.v1.RerunAnalysisRequest"> = {
+  $type: "docmesh.analysis.v1.RerunAnalysisRequest" as const,
+
+  encode(message: RerunAnalysisRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.analysisId !== "") {
+      writer.uint32(10).string(message.analysisId);
+    }
+    for (const v of message.rulePacks) {
+      writer.uint32(18).string(v!);
+    }
+    if (message.requestId !== "") {
+      writer.uint32(26).string(message.requestId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RerunAnalysisRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRerunAnalysisRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.analysisId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.rulePacks.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RerunAnalysisRequest {
+    return {
+      analysisId: isSet(object.analysisId)
+        ? globalThis.String(object.analysisId)
+        : isSet(object.analysis_id)
+        ? globalThis.String(object.analysis_id)
+        : "",
+      rulePacks: globalThis.Array.isArray(object?.rulePacks)
+        ? object.rulePacks.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.rule_packs)
+        ? object.rule_packs.map((e: any) => globalThis.String(e))
+        : [],
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+    };
+  },
+
+  toJSON(message: RerunAnalysisRequest): unknown {
+    const obj: any = {};
+    if (message.analysisId !== "") {
+      obj.analysisId = message.analysisId;
+    }
+    if (message.rulePacks?.length) {
+      obj.rulePacks = message.rulePacks;
+    }
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RerunAnalysisRequest>): RerunAnalysisRequest {
+    return RerunAnalysisRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RerunAnalysisRequest>): RerunAnalysisRequest {
+    const message = createBaseRerunAnalysisRequest();
+    message.analysisId = object.analysisId ?? "";
+    message.rulePacks = object.rulePacks?.map((e) => e) || [];
+    message.requestId = object.requestId ?? "";
+    return message;
+  },
+};
+
+function createBaseRerunAnalysisResponse(): RerunAnalysisResponse {
+  return { analysis: undefined };
+}
+
+export const RerunAnalysisResponse: MessageFns<RerunAnalysisResponse, "docmesh.analysis.v1.RerunAnalysisResponse"> = {
+  $type: "docmesh.analysis.v1.RerunAnalysisResponse" as const,
+
+  encode(message: RerunAnalysisResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.analysis !== undefined) {
+      Analysis.encode(message.analysis, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RerunAnalysisResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRerunAnalysisResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.analysis = Analysis.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RerunAnalysisResponse {
+    return { analysis: isSet(object.analysis) ? Analysis.fromJSON(object.analysis) : undefined };
+  },
+
+  toJSON(message: RerunAnalysisResponse): unknown {
+    const obj: any = {};
+    if (message.analysis !== undefined) {
+      obj.analysis = Analysis.toJSON(message.analysis);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RerunAnalysisResponse>): RerunAnalysisResponse {
+    return RerunAnalysisResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RerunAnalysisResponse>): RerunAnalysisResponse {
+    const message = createBaseRerunAnalysisResponse();
+    message.analysis = (object.analysis !== undefined && object.analysis !== null)
+      ? Analysis.fromPartial(object.analysis)
+      : undefined;
+    return message;
+  },
+};
+
 /** AnalysisService checks documents against rule packs and reports what does not conform. */
 export type AnalysisServiceDefinition = typeof AnalysisServiceDefinition;
 export const AnalysisServiceDefinition = {
@@ -5628,6 +5853,19 @@ export const AnalysisServiceDefinition = {
       requestType: RetryAnalysisRequest as typeof RetryAnalysisRequest,
       requestStream: false,
       responseType: RetryAnalysisResponse as typeof RetryAnalysisResponse,
+      responseStream: false,
+      options: { idempotencyLevel: "IDEMPOTENT" },
+    },
+    /**
+     * RerunAnalysis makes a new analysis of the same version of the same document, with other rule packs or with newer
+     * ones. What was extracted is used again. Errors: NOT_FOUND; INVALID_ARGUMENT with reason UNKNOWN_RULE_PACK;
+     * FAILED_PRECONDITION when the first one has not ended.
+     */
+    rerunAnalysis: {
+      name: "RerunAnalysis",
+      requestType: RerunAnalysisRequest as typeof RerunAnalysisRequest,
+      requestStream: false,
+      responseType: RerunAnalysisResponse as typeof RerunAnalysisResponse,
       responseStream: false,
       options: { idempotencyLevel: "IDEMPOTENT" },
     },

@@ -78,6 +78,14 @@ export interface ProblemDetected {
   ruleId: string;
   /** How sure it is, 0 to 1. */
   confidence: number;
+  /** Name of the document. */
+  documentName: string;
+  /** User who asked for the analysis. */
+  requestedBy: string;
+  /** True when the requester wants to be told. */
+  notify: boolean;
+  /** Language asked for. */
+  locale: string;
 }
 
 /** AnalysisCompleted: the result of an analysis is there. */
@@ -156,6 +164,18 @@ export interface BatchCompleted {
   failed: number;
   /** User who asked for it. */
   requestedBy: string;
+  /** Name given by the user. */
+  name: string;
+  /** Analyses that were cancelled. */
+  cancelled: number;
+  /** Mean score of the completed analyses; not set when there are none. */
+  meanScore?:
+    | number
+    | undefined;
+  /** True when the requester wants to be told. */
+  notify: boolean;
+  /** Language asked for. */
+  locale: string;
 }
 
 /** RulePackPublished: a new version of a rule pack is available. */
@@ -597,7 +617,19 @@ export const AnalysisProgressUpdated: MessageFns<
 };
 
 function createBaseProblemDetected(): ProblemDetected {
-  return { analysisId: "", documentId: "", findingId: "", severity: 0, category: "", ruleId: "", confidence: 0 };
+  return {
+    analysisId: "",
+    documentId: "",
+    findingId: "",
+    severity: 0,
+    category: "",
+    ruleId: "",
+    confidence: 0,
+    documentName: "",
+    requestedBy: "",
+    notify: false,
+    locale: "",
+  };
 }
 
 export const ProblemDetected: MessageFns<ProblemDetected, "docmesh.analysis.v1.ProblemDetected"> = {
@@ -624,6 +656,18 @@ export const ProblemDetected: MessageFns<ProblemDetected, "docmesh.analysis.v1.P
     }
     if (message.confidence !== 0) {
       writer.uint32(57).double(message.confidence);
+    }
+    if (message.documentName !== "") {
+      writer.uint32(66).string(message.documentName);
+    }
+    if (message.requestedBy !== "") {
+      writer.uint32(74).string(message.requestedBy);
+    }
+    if (message.notify !== false) {
+      writer.uint32(80).bool(message.notify);
+    }
+    if (message.locale !== "") {
+      writer.uint32(90).string(message.locale);
     }
     return writer;
   },
@@ -697,6 +741,38 @@ export const ProblemDetected: MessageFns<ProblemDetected, "docmesh.analysis.v1.P
             message.confidence = reader.double();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.documentName = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.requestedBy = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.notify = reader.bool();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.locale = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -734,6 +810,18 @@ export const ProblemDetected: MessageFns<ProblemDetected, "docmesh.analysis.v1.P
         ? globalThis.String(object.rule_id)
         : "",
       confidence: isSet(object.confidence) ? globalThis.Number(object.confidence) : 0,
+      documentName: isSet(object.documentName)
+        ? globalThis.String(object.documentName)
+        : isSet(object.document_name)
+        ? globalThis.String(object.document_name)
+        : "",
+      requestedBy: isSet(object.requestedBy)
+        ? globalThis.String(object.requestedBy)
+        : isSet(object.requested_by)
+        ? globalThis.String(object.requested_by)
+        : "",
+      notify: isSet(object.notify) ? globalThis.Boolean(object.notify) : false,
+      locale: isSet(object.locale) ? globalThis.String(object.locale) : "",
     };
   },
 
@@ -760,6 +848,18 @@ export const ProblemDetected: MessageFns<ProblemDetected, "docmesh.analysis.v1.P
     if (message.confidence !== 0) {
       obj.confidence = floatToJson(message.confidence);
     }
+    if (message.documentName !== "") {
+      obj.documentName = message.documentName;
+    }
+    if (message.requestedBy !== "") {
+      obj.requestedBy = message.requestedBy;
+    }
+    if (message.notify !== false) {
+      obj.notify = message.notify;
+    }
+    if (message.locale !== "") {
+      obj.locale = message.locale;
+    }
     return obj;
   },
 
@@ -775,6 +875,10 @@ export const ProblemDetected: MessageFns<ProblemDetected, "docmesh.analysis.v1.P
     message.category = object.category ?? "";
     message.ruleId = object.ruleId ?? "";
     message.confidence = object.confidence ?? 0;
+    message.documentName = object.documentName ?? "";
+    message.requestedBy = object.requestedBy ?? "";
+    message.notify = object.notify ?? false;
+    message.locale = object.locale ?? "";
     return message;
   },
 };
@@ -1368,7 +1472,18 @@ export const AnalysisCancelled: MessageFns<AnalysisCancelled, "docmesh.analysis.
 };
 
 function createBaseBatchCompleted(): BatchCompleted {
-  return { batchId: "", total: 0, completed: 0, failed: 0, requestedBy: "" };
+  return {
+    batchId: "",
+    total: 0,
+    completed: 0,
+    failed: 0,
+    requestedBy: "",
+    name: "",
+    cancelled: 0,
+    meanScore: undefined,
+    notify: false,
+    locale: "",
+  };
 }
 
 export const BatchCompleted: MessageFns<BatchCompleted, "docmesh.analysis.v1.BatchCompleted"> = {
@@ -1389,6 +1504,21 @@ export const BatchCompleted: MessageFns<BatchCompleted, "docmesh.analysis.v1.Bat
     }
     if (message.requestedBy !== "") {
       writer.uint32(42).string(message.requestedBy);
+    }
+    if (message.name !== "") {
+      writer.uint32(50).string(message.name);
+    }
+    if (message.cancelled !== 0) {
+      writer.uint32(56).int32(message.cancelled);
+    }
+    if (message.meanScore !== undefined) {
+      writer.uint32(65).double(message.meanScore);
+    }
+    if (message.notify !== false) {
+      writer.uint32(72).bool(message.notify);
+    }
+    if (message.locale !== "") {
+      writer.uint32(82).string(message.locale);
     }
     return writer;
   },
@@ -1446,6 +1576,46 @@ export const BatchCompleted: MessageFns<BatchCompleted, "docmesh.analysis.v1.Bat
             message.requestedBy = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.cancelled = reader.int32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 65) {
+              break;
+            }
+
+            message.meanScore = reader.double();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.notify = reader.bool();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.locale = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1473,6 +1643,15 @@ export const BatchCompleted: MessageFns<BatchCompleted, "docmesh.analysis.v1.Bat
         : isSet(object.requested_by)
         ? globalThis.String(object.requested_by)
         : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      cancelled: isSet(object.cancelled) ? globalThis.Number(object.cancelled) : 0,
+      meanScore: isSet(object.meanScore)
+        ? globalThis.Number(object.meanScore)
+        : isSet(object.mean_score)
+        ? globalThis.Number(object.mean_score)
+        : undefined,
+      notify: isSet(object.notify) ? globalThis.Boolean(object.notify) : false,
+      locale: isSet(object.locale) ? globalThis.String(object.locale) : "",
     };
   },
 
@@ -1493,6 +1672,21 @@ export const BatchCompleted: MessageFns<BatchCompleted, "docmesh.analysis.v1.Bat
     if (message.requestedBy !== "") {
       obj.requestedBy = message.requestedBy;
     }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.cancelled !== 0) {
+      obj.cancelled = Math.round(message.cancelled);
+    }
+    if (message.meanScore !== undefined) {
+      obj.meanScore = floatToJson(message.meanScore);
+    }
+    if (message.notify !== false) {
+      obj.notify = message.notify;
+    }
+    if (message.locale !== "") {
+      obj.locale = message.locale;
+    }
     return obj;
   },
 
@@ -1506,6 +1700,11 @@ export const BatchCompleted: MessageFns<BatchCompleted, "docmesh.analysis.v1.Bat
     message.completed = object.completed ?? 0;
     message.failed = object.failed ?? 0;
     message.requestedBy = object.requestedBy ?? "";
+    message.name = object.name ?? "";
+    message.cancelled = object.cancelled ?? 0;
+    message.meanScore = object.meanScore ?? undefined;
+    message.notify = object.notify ?? false;
+    message.locale = object.locale ?? "";
     return message;
   },
 };

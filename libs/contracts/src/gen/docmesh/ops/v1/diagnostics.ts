@@ -360,6 +360,113 @@ export interface CaptureHeapSnapshotResponse {
   chunk: Buffer;
 }
 
+/** GetMeshViewRequest asks for the mesh as this process sees it. */
+export interface GetMeshViewRequest {
+  /** Only this service; empty for all that the process calls. */
+  service: string;
+  /** Most decisions and most incidents in the answer, 1 to 1000; 0 means 50. */
+  limit: number;
+}
+
+/** GetMeshViewResponse is the mesh as this process sees it. */
+export interface GetMeshViewResponse {
+  /** Epoch of the snapshot in force; empty before the first one. */
+  epoch: string;
+  /** Its revision. */
+  revision: bigint;
+  /** Time since the watch of the registry broke; zero while it stands. */
+  age:
+    | Duration
+    | undefined;
+  /** Endpoints of the services that this process calls. */
+  endpoints: EndpointView[];
+  /** Circuit breakers. */
+  breakers: BreakerInfo[];
+  /** Recent attempts, newest first. */
+  decisions: CallDecision[];
+  /** Recent changes of state, newest first. */
+  incidents: CallerIncident[];
+}
+
+/** EndpointView is one endpoint as the balancer sees it. */
+export interface EndpointView {
+  /** Service that is called. */
+  service: string;
+  /** Identifier of the instance. */
+  instanceId: string;
+  /** Address that is dialled. */
+  address: string;
+  /** Version of the program. */
+  version: string;
+  /** Zone; empty when unknown. */
+  zone: string;
+  /** ready, ejected, unhealthy or draining. */
+  state: string;
+  /** Estimated response time (peak EWMA). */
+  estimate:
+    | Duration
+    | undefined;
+  /** Calls in flight from this process. */
+  pending: number;
+  /** False when the endpoint is outside this caller's subset or locality. */
+  inUse: boolean;
+}
+
+/** CallDecision is one attempt of a call, or the refusal to make one. */
+export interface CallDecision {
+  /** When it was decided. */
+  at:
+    | Date
+    | undefined;
+  /** Service that is called. */
+  service: string;
+  /** Method, `docmesh.document.v1.DocumentService/GetDocument`. */
+  method: string;
+  /** 1 for the first attempt. */
+  attempt: number;
+  /**
+   * How the endpoint was chosen: least_cost, only, sticky, panic, probe, hedge or version_missing; or why none was:
+   * circuit_open, throttled, saturated, no_endpoint, fault_injected, or retry_denied_ followed by budget, pushback,
+   * not_idempotent or deadline.
+   */
+  reason: string;
+  /** Instance that was picked; empty when none was. */
+  picked: string;
+  /** Cost of the picked one: estimated response time times calls in flight, in milliseconds. */
+  pickedCostMs: number;
+  /** The candidate that lost; empty when there was none. */
+  lost: string;
+  /** Its cost. */
+  lostCostMs: number;
+  /** Version that the traffic policy chose; empty when it chose none. */
+  version: string;
+  /** Status code of the attempt, e.g. `OK`; empty while it runs. */
+  code: string;
+  /** How long the attempt took. */
+  duration: Duration | undefined;
+}
+
+/** CallerIncident is a change of state in this process as a caller. */
+export interface CallerIncident {
+  /** When. */
+  at:
+    | Date
+    | undefined;
+  /**
+   * endpoint_ejected, endpoint_readmitted, circuit_opened, circuit_half_opened, circuit_closed, panic_started or
+   * panic_ended.
+   */
+  kind: string;
+  /** Service that is called. */
+  service: string;
+  /** Instance concerned; empty when it is the whole service. */
+  instanceId: string;
+  /** Class of methods of a circuit breaker; empty otherwise. */
+  methodClass: string;
+  /** Why. */
+  reason: string;
+}
+
 function createBaseGetDiagnosticsRequest(): GetDiagnosticsRequest {
   return {};
 }
@@ -2317,6 +2424,919 @@ export const CaptureHeapSnapshotResponse: MessageFns<
   },
 };
 
+function createBaseGetMeshViewRequest(): GetMeshViewRequest {
+  return { service: "", limit: 0 };
+}
+
+export const GetMeshViewRequest: MessageFns<GetMeshViewRequest, "docmesh.ops.v1.GetMeshViewRequest"> = {
+  $type: "docmesh.ops.v1.GetMeshViewRequest" as const,
+
+  encode(message: GetMeshViewRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.service !== "") {
+      writer.uint32(10).string(message.service);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(16).int32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetMeshViewRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetMeshViewRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.service = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.limit = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetMeshViewRequest {
+    return {
+      service: isSet(object.service) ? globalThis.String(object.service) : "",
+      limit: isSet(object.limit) ? globalThis.Number(object.limit) : 0,
+    };
+  },
+
+  toJSON(message: GetMeshViewRequest): unknown {
+    const obj: any = {};
+    if (message.service !== "") {
+      obj.service = message.service;
+    }
+    if (message.limit !== 0) {
+      obj.limit = Math.round(message.limit);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetMeshViewRequest>): GetMeshViewRequest {
+    return GetMeshViewRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetMeshViewRequest>): GetMeshViewRequest {
+    const message = createBaseGetMeshViewRequest();
+    message.service = object.service ?? "";
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseGetMeshViewResponse(): GetMeshViewResponse {
+  return { epoch: "", revision: 0n, age: undefined, endpoints: [], breakers: [], decisions: [], incidents: [] };
+}
+
+export const GetMeshViewResponse: MessageFns<GetMeshViewResponse, "docmesh.ops.v1.GetMeshViewResponse"> = {
+  $type: "docmesh.ops.v1.GetMeshViewResponse" as const,
+
+  encode(message: GetMeshViewResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.epoch !== "") {
+      writer.uint32(10).string(message.epoch);
+    }
+    if (message.revision !== 0n) {
+      if (BigInt.asIntN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type int64 too large");
+      }
+      writer.uint32(16).int64(message.revision);
+    }
+    if (message.age !== undefined) {
+      Duration.encode(message.age, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.endpoints) {
+      EndpointView.encode(v!, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.breakers) {
+      BreakerInfo.encode(v!, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.decisions) {
+      CallDecision.encode(v!, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.incidents) {
+      CallerIncident.encode(v!, writer.uint32(58).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetMeshViewResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetMeshViewResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.epoch = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.revision = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.age = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.endpoints.push(EndpointView.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.breakers.push(BreakerInfo.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.decisions.push(CallDecision.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.incidents.push(CallerIncident.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetMeshViewResponse {
+    return {
+      epoch: isSet(object.epoch) ? globalThis.String(object.epoch) : "",
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+      age: isSet(object.age) ? Duration.fromJSON(object.age) : undefined,
+      endpoints: globalThis.Array.isArray(object?.endpoints)
+        ? object.endpoints.map((e: any) => EndpointView.fromJSON(e))
+        : [],
+      breakers: globalThis.Array.isArray(object?.breakers)
+        ? object.breakers.map((e: any) => BreakerInfo.fromJSON(e))
+        : [],
+      decisions: globalThis.Array.isArray(object?.decisions)
+        ? object.decisions.map((e: any) => CallDecision.fromJSON(e))
+        : [],
+      incidents: globalThis.Array.isArray(object?.incidents)
+        ? object.incidents.map((e: any) => CallerIncident.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: GetMeshViewResponse): unknown {
+    const obj: any = {};
+    if (message.epoch !== "") {
+      obj.epoch = message.epoch;
+    }
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
+    if (message.age !== undefined) {
+      obj.age = Duration.toJSON(message.age);
+    }
+    if (message.endpoints?.length) {
+      obj.endpoints = message.endpoints.map((e) => EndpointView.toJSON(e));
+    }
+    if (message.breakers?.length) {
+      obj.breakers = message.breakers.map((e) => BreakerInfo.toJSON(e));
+    }
+    if (message.decisions?.length) {
+      obj.decisions = message.decisions.map((e) => CallDecision.toJSON(e));
+    }
+    if (message.incidents?.length) {
+      obj.incidents = message.incidents.map((e) => CallerIncident.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetMeshViewResponse>): GetMeshViewResponse {
+    return GetMeshViewResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetMeshViewResponse>): GetMeshViewResponse {
+    const message = createBaseGetMeshViewResponse();
+    message.epoch = object.epoch ?? "";
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    message.age = (object.age !== undefined && object.age !== null) ? Duration.fromPartial(object.age) : undefined;
+    message.endpoints = object.endpoints?.map((e) => EndpointView.fromPartial(e)) || [];
+    message.breakers = object.breakers?.map((e) => BreakerInfo.fromPartial(e)) || [];
+    message.decisions = object.decisions?.map((e) => CallDecision.fromPartial(e)) || [];
+    message.incidents = object.incidents?.map((e) => CallerIncident.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseEndpointView(): EndpointView {
+  return {
+    service: "",
+    instanceId: "",
+    address: "",
+    version: "",
+    zone: "",
+    state: "",
+    estimate: undefined,
+    pending: 0,
+    inUse: false,
+  };
+}
+
+export const EndpointView: MessageFns<EndpointView, "docmesh.ops.v1.EndpointView"> = {
+  $type: "docmesh.ops.v1.EndpointView" as const,
+
+  encode(message: EndpointView, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.service !== "") {
+      writer.uint32(10).string(message.service);
+    }
+    if (message.instanceId !== "") {
+      writer.uint32(18).string(message.instanceId);
+    }
+    if (message.address !== "") {
+      writer.uint32(26).string(message.address);
+    }
+    if (message.version !== "") {
+      writer.uint32(34).string(message.version);
+    }
+    if (message.zone !== "") {
+      writer.uint32(42).string(message.zone);
+    }
+    if (message.state !== "") {
+      writer.uint32(50).string(message.state);
+    }
+    if (message.estimate !== undefined) {
+      Duration.encode(message.estimate, writer.uint32(58).fork()).join();
+    }
+    if (message.pending !== 0) {
+      writer.uint32(64).int32(message.pending);
+    }
+    if (message.inUse !== false) {
+      writer.uint32(72).bool(message.inUse);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EndpointView {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEndpointView();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.service = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.instanceId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.zone = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.estimate = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.pending = reader.int32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.inUse = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EndpointView {
+    return {
+      service: isSet(object.service) ? globalThis.String(object.service) : "",
+      instanceId: isSet(object.instanceId)
+        ? globalThis.String(object.instanceId)
+        : isSet(object.instance_id)
+        ? globalThis.String(object.instance_id)
+        : "",
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      version: isSet(object.version) ? globalThis.String(object.version) : "",
+      zone: isSet(object.zone) ? globalThis.String(object.zone) : "",
+      state: isSet(object.state) ? globalThis.String(object.state) : "",
+      estimate: isSet(object.estimate) ? Duration.fromJSON(object.estimate) : undefined,
+      pending: isSet(object.pending) ? globalThis.Number(object.pending) : 0,
+      inUse: isSet(object.inUse)
+        ? globalThis.Boolean(object.inUse)
+        : isSet(object.in_use)
+        ? globalThis.Boolean(object.in_use)
+        : false,
+    };
+  },
+
+  toJSON(message: EndpointView): unknown {
+    const obj: any = {};
+    if (message.service !== "") {
+      obj.service = message.service;
+    }
+    if (message.instanceId !== "") {
+      obj.instanceId = message.instanceId;
+    }
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.version !== "") {
+      obj.version = message.version;
+    }
+    if (message.zone !== "") {
+      obj.zone = message.zone;
+    }
+    if (message.state !== "") {
+      obj.state = message.state;
+    }
+    if (message.estimate !== undefined) {
+      obj.estimate = Duration.toJSON(message.estimate);
+    }
+    if (message.pending !== 0) {
+      obj.pending = Math.round(message.pending);
+    }
+    if (message.inUse !== false) {
+      obj.inUse = message.inUse;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EndpointView>): EndpointView {
+    return EndpointView.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EndpointView>): EndpointView {
+    const message = createBaseEndpointView();
+    message.service = object.service ?? "";
+    message.instanceId = object.instanceId ?? "";
+    message.address = object.address ?? "";
+    message.version = object.version ?? "";
+    message.zone = object.zone ?? "";
+    message.state = object.state ?? "";
+    message.estimate = (object.estimate !== undefined && object.estimate !== null)
+      ? Duration.fromPartial(object.estimate)
+      : undefined;
+    message.pending = object.pending ?? 0;
+    message.inUse = object.inUse ?? false;
+    return message;
+  },
+};
+
+function createBaseCallDecision(): CallDecision {
+  return {
+    at: undefined,
+    service: "",
+    method: "",
+    attempt: 0,
+    reason: "",
+    picked: "",
+    pickedCostMs: 0,
+    lost: "",
+    lostCostMs: 0,
+    version: "",
+    code: "",
+    duration: undefined,
+  };
+}
+
+export const CallDecision: MessageFns<CallDecision, "docmesh.ops.v1.CallDecision"> = {
+  $type: "docmesh.ops.v1.CallDecision" as const,
+
+  encode(message: CallDecision, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.at !== undefined) {
+      Timestamp.encode(toTimestamp(message.at), writer.uint32(10).fork()).join();
+    }
+    if (message.service !== "") {
+      writer.uint32(18).string(message.service);
+    }
+    if (message.method !== "") {
+      writer.uint32(26).string(message.method);
+    }
+    if (message.attempt !== 0) {
+      writer.uint32(32).int32(message.attempt);
+    }
+    if (message.reason !== "") {
+      writer.uint32(42).string(message.reason);
+    }
+    if (message.picked !== "") {
+      writer.uint32(50).string(message.picked);
+    }
+    if (message.pickedCostMs !== 0) {
+      writer.uint32(57).double(message.pickedCostMs);
+    }
+    if (message.lost !== "") {
+      writer.uint32(66).string(message.lost);
+    }
+    if (message.lostCostMs !== 0) {
+      writer.uint32(73).double(message.lostCostMs);
+    }
+    if (message.version !== "") {
+      writer.uint32(82).string(message.version);
+    }
+    if (message.code !== "") {
+      writer.uint32(90).string(message.code);
+    }
+    if (message.duration !== undefined) {
+      Duration.encode(message.duration, writer.uint32(98).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CallDecision {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCallDecision();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.at = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.service = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.method = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.attempt = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.picked = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.pickedCostMs = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.lost = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 73) {
+              break;
+            }
+
+            message.lostCostMs = reader.double();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.code = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.duration = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CallDecision {
+    return {
+      at: isSet(object.at) ? fromJsonTimestamp(object.at) : undefined,
+      service: isSet(object.service) ? globalThis.String(object.service) : "",
+      method: isSet(object.method) ? globalThis.String(object.method) : "",
+      attempt: isSet(object.attempt) ? globalThis.Number(object.attempt) : 0,
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      picked: isSet(object.picked) ? globalThis.String(object.picked) : "",
+      pickedCostMs: isSet(object.pickedCostMs)
+        ? globalThis.Number(object.pickedCostMs)
+        : isSet(object.picked_cost_ms)
+        ? globalThis.Number(object.picked_cost_ms)
+        : 0,
+      lost: isSet(object.lost) ? globalThis.String(object.lost) : "",
+      lostCostMs: isSet(object.lostCostMs)
+        ? globalThis.Number(object.lostCostMs)
+        : isSet(object.lost_cost_ms)
+        ? globalThis.Number(object.lost_cost_ms)
+        : 0,
+      version: isSet(object.version) ? globalThis.String(object.version) : "",
+      code: isSet(object.code) ? globalThis.String(object.code) : "",
+      duration: isSet(object.duration) ? Duration.fromJSON(object.duration) : undefined,
+    };
+  },
+
+  toJSON(message: CallDecision): unknown {
+    const obj: any = {};
+    if (message.at !== undefined) {
+      obj.at = message.at.toISOString();
+    }
+    if (message.service !== "") {
+      obj.service = message.service;
+    }
+    if (message.method !== "") {
+      obj.method = message.method;
+    }
+    if (message.attempt !== 0) {
+      obj.attempt = Math.round(message.attempt);
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    if (message.picked !== "") {
+      obj.picked = message.picked;
+    }
+    if (message.pickedCostMs !== 0) {
+      obj.pickedCostMs = floatToJson(message.pickedCostMs);
+    }
+    if (message.lost !== "") {
+      obj.lost = message.lost;
+    }
+    if (message.lostCostMs !== 0) {
+      obj.lostCostMs = floatToJson(message.lostCostMs);
+    }
+    if (message.version !== "") {
+      obj.version = message.version;
+    }
+    if (message.code !== "") {
+      obj.code = message.code;
+    }
+    if (message.duration !== undefined) {
+      obj.duration = Duration.toJSON(message.duration);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CallDecision>): CallDecision {
+    return CallDecision.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CallDecision>): CallDecision {
+    const message = createBaseCallDecision();
+    message.at = object.at ?? undefined;
+    message.service = object.service ?? "";
+    message.method = object.method ?? "";
+    message.attempt = object.attempt ?? 0;
+    message.reason = object.reason ?? "";
+    message.picked = object.picked ?? "";
+    message.pickedCostMs = object.pickedCostMs ?? 0;
+    message.lost = object.lost ?? "";
+    message.lostCostMs = object.lostCostMs ?? 0;
+    message.version = object.version ?? "";
+    message.code = object.code ?? "";
+    message.duration = (object.duration !== undefined && object.duration !== null)
+      ? Duration.fromPartial(object.duration)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseCallerIncident(): CallerIncident {
+  return { at: undefined, kind: "", service: "", instanceId: "", methodClass: "", reason: "" };
+}
+
+export const CallerIncident: MessageFns<CallerIncident, "docmesh.ops.v1.CallerIncident"> = {
+  $type: "docmesh.ops.v1.CallerIncident" as const,
+
+  encode(message: CallerIncident, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.at !== undefined) {
+      Timestamp.encode(toTimestamp(message.at), writer.uint32(10).fork()).join();
+    }
+    if (message.kind !== "") {
+      writer.uint32(18).string(message.kind);
+    }
+    if (message.service !== "") {
+      writer.uint32(26).string(message.service);
+    }
+    if (message.instanceId !== "") {
+      writer.uint32(34).string(message.instanceId);
+    }
+    if (message.methodClass !== "") {
+      writer.uint32(42).string(message.methodClass);
+    }
+    if (message.reason !== "") {
+      writer.uint32(50).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CallerIncident {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCallerIncident();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.at = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.service = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.instanceId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.methodClass = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CallerIncident {
+    return {
+      at: isSet(object.at) ? fromJsonTimestamp(object.at) : undefined,
+      kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
+      service: isSet(object.service) ? globalThis.String(object.service) : "",
+      instanceId: isSet(object.instanceId)
+        ? globalThis.String(object.instanceId)
+        : isSet(object.instance_id)
+        ? globalThis.String(object.instance_id)
+        : "",
+      methodClass: isSet(object.methodClass)
+        ? globalThis.String(object.methodClass)
+        : isSet(object.method_class)
+        ? globalThis.String(object.method_class)
+        : "",
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: CallerIncident): unknown {
+    const obj: any = {};
+    if (message.at !== undefined) {
+      obj.at = message.at.toISOString();
+    }
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.service !== "") {
+      obj.service = message.service;
+    }
+    if (message.instanceId !== "") {
+      obj.instanceId = message.instanceId;
+    }
+    if (message.methodClass !== "") {
+      obj.methodClass = message.methodClass;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CallerIncident>): CallerIncident {
+    return CallerIncident.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CallerIncident>): CallerIncident {
+    const message = createBaseCallerIncident();
+    message.at = object.at ?? undefined;
+    message.kind = object.kind ?? "";
+    message.service = object.service ?? "";
+    message.instanceId = object.instanceId ?? "";
+    message.methodClass = object.methodClass ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
 /** DiagnosticsService shows the inside of one process. Every docmesh service serves it. */
 export type DiagnosticsServiceDefinition = typeof DiagnosticsServiceDefinition;
 export const DiagnosticsServiceDefinition = {
@@ -2329,6 +3349,18 @@ export const DiagnosticsServiceDefinition = {
       requestType: GetDiagnosticsRequest as typeof GetDiagnosticsRequest,
       requestStream: false,
       responseType: GetDiagnosticsResponse as typeof GetDiagnosticsResponse,
+      responseStream: false,
+      options: { idempotencyLevel: "NO_SIDE_EFFECTS" },
+    },
+    /**
+     * GetMeshView returns how this process sees the mesh as a caller: endpoints, breakers, what happened, and for recent
+     * calls which endpoint was picked and why.
+     */
+    getMeshView: {
+      name: "GetMeshView",
+      requestType: GetMeshViewRequest as typeof GetMeshViewRequest,
+      requestStream: false,
+      responseType: GetMeshViewResponse as typeof GetMeshViewResponse,
       responseStream: false,
       options: { idempotencyLevel: "NO_SIDE_EFFECTS" },
     },

@@ -11,7 +11,7 @@ import { EventEnvelope } from "../../events/v1/envelope.ts";
 
 /** TailEventsRequest selects events. */
 export interface TailEventsRequest {
-  /** Only these types, full message names; empty for all. */
+  /** Only these types, full or short message names; empty for all. */
   types: string[];
   /** Only this aggregate; empty for all. */
   aggregateId: string;
@@ -23,7 +23,7 @@ export interface TailEventsRequest {
 
 /** TailEventsResponse is one event. */
 export interface TailEventsResponse {
-  /** The event. */
+  /** The event, without its payload, its user masked. */
   event:
     | EventEnvelope
     | undefined;
@@ -41,7 +41,7 @@ export interface ReplayEventsRequest {
   fromPosition: bigint;
   /** Position of the last event; 0 means the newest. */
   toPosition: bigint;
-  /** Only these types; empty for all. */
+  /** Only these types, full or short message names; empty for all. */
   types: string[];
   /** Identifier of this request, for idempotent retries. */
   requestId: string;
@@ -57,7 +57,7 @@ export interface ReplayEventsResponse {
 export interface DeadLetter {
   /** Identifier of the dead letter. */
   id: string;
-  /** The event. */
+  /** The event, without its payload, its user masked. */
   event:
     | EventEnvelope
     | undefined;

@@ -55,6 +55,84 @@ export interface TrafficPolicyChanged {
   revision: bigint;
 }
 
+/** InstanceStateChanged: a registered instance is in another state. */
+export interface InstanceStateChanged {
+  /** Name of the service. */
+  service: string;
+  /** Identifier of the instance. */
+  instanceId: string;
+  /** State before: starting, serving, suspect or draining. */
+  from: string;
+  /** State now. */
+  to: string;
+}
+
+/** ExpiryGuardChanged: a replica of the registry stopped or resumed delisting instances whose leases ran out. */
+export interface ExpiryGuardChanged {
+  /** Epoch of the replica. */
+  replica: string;
+  /** True when it stopped. */
+  active: boolean;
+  /** Leases that had run out. */
+  expired: number;
+  /** Leases in all. */
+  instances: number;
+}
+
+/** EndpointEjected: a caller took an endpoint out of rotation. */
+export interface EndpointEjected {
+  /** Service of the caller. */
+  callerService: string;
+  /** Identifier of the caller. */
+  callerInstanceId: string;
+  /** Service that is called. */
+  service: string;
+  /** Instance that was ejected. */
+  instanceId: string;
+  /** Rule that did it: consecutive_failures, success_ratio, success_rate or failure_percentage. */
+  reason: string;
+}
+
+/** EndpointReadmitted: a caller took an ejected endpoint back. */
+export interface EndpointReadmitted {
+  /** Service of the caller. */
+  callerService: string;
+  /** Identifier of the caller. */
+  callerInstanceId: string;
+  /** Service that is called. */
+  service: string;
+  /** Instance that is back. */
+  instanceId: string;
+}
+
+/** CircuitChanged: a circuit breaker of a caller is in another state. */
+export interface CircuitChanged {
+  /** Service of the caller. */
+  callerService: string;
+  /** Identifier of the caller. */
+  callerInstanceId: string;
+  /** Service that is called. */
+  service: string;
+  /** Class of methods: read, write or stream. */
+  methodClass: string;
+  /** State now: open, half_open or closed. */
+  to: string;
+  /** Why it opened; empty otherwise. */
+  reason: string;
+}
+
+/** PanicChanged: a caller began or ceased to ignore the health of a service's endpoints. */
+export interface PanicChanged {
+  /** Service of the caller. */
+  callerService: string;
+  /** Identifier of the caller. */
+  callerInstanceId: string;
+  /** Service that is called. */
+  service: string;
+  /** True when it began. */
+  active: boolean;
+}
+
 function createBaseServiceRegistered(): ServiceRegistered {
   return { service: "", instanceId: "", address: "", version: "" };
 }
@@ -569,6 +647,816 @@ export const TrafficPolicyChanged: MessageFns<TrafficPolicyChanged, "docmesh.reg
     const message = createBaseTrafficPolicyChanged();
     message.service = object.service ?? "";
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    return message;
+  },
+};
+
+function createBaseInstanceStateChanged(): InstanceStateChanged {
+  return { service: "", instanceId: "", from: "", to: "" };
+}
+
+export const InstanceStateChanged: MessageFns<InstanceStateChanged, "docmesh.registry.v1.InstanceStateChanged"> = {
+  $type: "docmesh.registry.v1.InstanceStateChanged" as const,
+
+  encode(message: InstanceStateChanged, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.service !== "") {
+      writer.uint32(10).string(message.service);
+    }
+    if (message.instanceId !== "") {
+      writer.uint32(18).string(message.instanceId);
+    }
+    if (message.from !== "") {
+      writer.uint32(26).string(message.from);
+    }
+    if (message.to !== "") {
+      writer.uint32(34).string(message.to);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InstanceStateChanged {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInstanceStateChanged();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.service = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.instanceId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.from = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.to = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): InstanceStateChanged {
+    return {
+      service: isSet(object.service) ? globalThis.String(object.service) : "",
+      instanceId: isSet(object.instanceId)
+        ? globalThis.String(object.instanceId)
+        : isSet(object.instance_id)
+        ? globalThis.String(object.instance_id)
+        : "",
+      from: isSet(object.from) ? globalThis.String(object.from) : "",
+      to: isSet(object.to) ? globalThis.String(object.to) : "",
+    };
+  },
+
+  toJSON(message: InstanceStateChanged): unknown {
+    const obj: any = {};
+    if (message.service !== "") {
+      obj.service = message.service;
+    }
+    if (message.instanceId !== "") {
+      obj.instanceId = message.instanceId;
+    }
+    if (message.from !== "") {
+      obj.from = message.from;
+    }
+    if (message.to !== "") {
+      obj.to = message.to;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<InstanceStateChanged>): InstanceStateChanged {
+    return InstanceStateChanged.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<InstanceStateChanged>): InstanceStateChanged {
+    const message = createBaseInstanceStateChanged();
+    message.service = object.service ?? "";
+    message.instanceId = object.instanceId ?? "";
+    message.from = object.from ?? "";
+    message.to = object.to ?? "";
+    return message;
+  },
+};
+
+function createBaseExpiryGuardChanged(): ExpiryGuardChanged {
+  return { replica: "", active: false, expired: 0, instances: 0 };
+}
+
+export const ExpiryGuardChanged: MessageFns<ExpiryGuardChanged, "docmesh.registry.v1.ExpiryGuardChanged"> = {
+  $type: "docmesh.registry.v1.ExpiryGuardChanged" as const,
+
+  encode(message: ExpiryGuardChanged, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.replica !== "") {
+      writer.uint32(10).string(message.replica);
+    }
+    if (message.active !== false) {
+      writer.uint32(16).bool(message.active);
+    }
+    if (message.expired !== 0) {
+      writer.uint32(24).int32(message.expired);
+    }
+    if (message.instances !== 0) {
+      writer.uint32(32).int32(message.instances);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExpiryGuardChanged {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExpiryGuardChanged();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.replica = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.active = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.expired = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.instances = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExpiryGuardChanged {
+    return {
+      replica: isSet(object.replica) ? globalThis.String(object.replica) : "",
+      active: isSet(object.active) ? globalThis.Boolean(object.active) : false,
+      expired: isSet(object.expired) ? globalThis.Number(object.expired) : 0,
+      instances: isSet(object.instances) ? globalThis.Number(object.instances) : 0,
+    };
+  },
+
+  toJSON(message: ExpiryGuardChanged): unknown {
+    const obj: any = {};
+    if (message.replica !== "") {
+      obj.replica = message.replica;
+    }
+    if (message.active !== false) {
+      obj.active = message.active;
+    }
+    if (message.expired !== 0) {
+      obj.expired = Math.round(message.expired);
+    }
+    if (message.instances !== 0) {
+      obj.instances = Math.round(message.instances);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ExpiryGuardChanged>): ExpiryGuardChanged {
+    return ExpiryGuardChanged.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExpiryGuardChanged>): ExpiryGuardChanged {
+    const message = createBaseExpiryGuardChanged();
+    message.replica = object.replica ?? "";
+    message.active = object.active ?? false;
+    message.expired = object.expired ?? 0;
+    message.instances = object.instances ?? 0;
+    return message;
+  },
+};
+
+function createBaseEndpointEjected(): EndpointEjected {
+  return { callerService: "", callerInstanceId: "", service: "", instanceId: "", reason: "" };
+}
+
+export const EndpointEjected: MessageFns<EndpointEjected, "docmesh.registry.v1.EndpointEjected"> = {
+  $type: "docmesh.registry.v1.EndpointEjected" as const,
+
+  encode(message: EndpointEjected, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.callerService !== "") {
+      writer.uint32(10).string(message.callerService);
+    }
+    if (message.callerInstanceId !== "") {
+      writer.uint32(18).string(message.callerInstanceId);
+    }
+    if (message.service !== "") {
+      writer.uint32(26).string(message.service);
+    }
+    if (message.instanceId !== "") {
+      writer.uint32(34).string(message.instanceId);
+    }
+    if (message.reason !== "") {
+      writer.uint32(42).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EndpointEjected {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEndpointEjected();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.callerService = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.callerInstanceId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.service = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.instanceId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EndpointEjected {
+    return {
+      callerService: isSet(object.callerService)
+        ? globalThis.String(object.callerService)
+        : isSet(object.caller_service)
+        ? globalThis.String(object.caller_service)
+        : "",
+      callerInstanceId: isSet(object.callerInstanceId)
+        ? globalThis.String(object.callerInstanceId)
+        : isSet(object.caller_instance_id)
+        ? globalThis.String(object.caller_instance_id)
+        : "",
+      service: isSet(object.service) ? globalThis.String(object.service) : "",
+      instanceId: isSet(object.instanceId)
+        ? globalThis.String(object.instanceId)
+        : isSet(object.instance_id)
+        ? globalThis.String(object.instance_id)
+        : "",
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: EndpointEjected): unknown {
+    const obj: any = {};
+    if (message.callerService !== "") {
+      obj.callerService = message.callerService;
+    }
+    if (message.callerInstanceId !== "") {
+      obj.callerInstanceId = message.callerInstanceId;
+    }
+    if (message.service !== "") {
+      obj.service = message.service;
+    }
+    if (message.instanceId !== "") {
+      obj.instanceId = message.instanceId;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EndpointEjected>): EndpointEjected {
+    return EndpointEjected.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EndpointEjected>): EndpointEjected {
+    const message = createBaseEndpointEjected();
+    message.callerService = object.callerService ?? "";
+    message.callerInstanceId = object.callerInstanceId ?? "";
+    message.service = object.service ?? "";
+    message.instanceId = object.instanceId ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseEndpointReadmitted(): EndpointReadmitted {
+  return { callerService: "", callerInstanceId: "", service: "", instanceId: "" };
+}
+
+export const EndpointReadmitted: MessageFns<EndpointReadmitted, "docmesh.registry.v1.EndpointReadmitted"> = {
+  $type: "docmesh.registry.v1.EndpointReadmitted" as const,
+
+  encode(message: EndpointReadmitted, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.callerService !== "") {
+      writer.uint32(10).string(message.callerService);
+    }
+    if (message.callerInstanceId !== "") {
+      writer.uint32(18).string(message.callerInstanceId);
+    }
+    if (message.service !== "") {
+      writer.uint32(26).string(message.service);
+    }
+    if (message.instanceId !== "") {
+      writer.uint32(34).string(message.instanceId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EndpointReadmitted {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEndpointReadmitted();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.callerService = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.callerInstanceId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.service = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.instanceId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EndpointReadmitted {
+    return {
+      callerService: isSet(object.callerService)
+        ? globalThis.String(object.callerService)
+        : isSet(object.caller_service)
+        ? globalThis.String(object.caller_service)
+        : "",
+      callerInstanceId: isSet(object.callerInstanceId)
+        ? globalThis.String(object.callerInstanceId)
+        : isSet(object.caller_instance_id)
+        ? globalThis.String(object.caller_instance_id)
+        : "",
+      service: isSet(object.service) ? globalThis.String(object.service) : "",
+      instanceId: isSet(object.instanceId)
+        ? globalThis.String(object.instanceId)
+        : isSet(object.instance_id)
+        ? globalThis.String(object.instance_id)
+        : "",
+    };
+  },
+
+  toJSON(message: EndpointReadmitted): unknown {
+    const obj: any = {};
+    if (message.callerService !== "") {
+      obj.callerService = message.callerService;
+    }
+    if (message.callerInstanceId !== "") {
+      obj.callerInstanceId = message.callerInstanceId;
+    }
+    if (message.service !== "") {
+      obj.service = message.service;
+    }
+    if (message.instanceId !== "") {
+      obj.instanceId = message.instanceId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EndpointReadmitted>): EndpointReadmitted {
+    return EndpointReadmitted.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EndpointReadmitted>): EndpointReadmitted {
+    const message = createBaseEndpointReadmitted();
+    message.callerService = object.callerService ?? "";
+    message.callerInstanceId = object.callerInstanceId ?? "";
+    message.service = object.service ?? "";
+    message.instanceId = object.instanceId ?? "";
+    return message;
+  },
+};
+
+function createBaseCircuitChanged(): CircuitChanged {
+  return { callerService: "", callerInstanceId: "", service: "", methodClass: "", to: "", reason: "" };
+}
+
+export const CircuitChanged: MessageFns<CircuitChanged, "docmesh.registry.v1.CircuitChanged"> = {
+  $type: "docmesh.registry.v1.CircuitChanged" as const,
+
+  encode(message: CircuitChanged, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.callerService !== "") {
+      writer.uint32(10).string(message.callerService);
+    }
+    if (message.callerInstanceId !== "") {
+      writer.uint32(18).string(message.callerInstanceId);
+    }
+    if (message.service !== "") {
+      writer.uint32(26).string(message.service);
+    }
+    if (message.methodClass !== "") {
+      writer.uint32(34).string(message.methodClass);
+    }
+    if (message.to !== "") {
+      writer.uint32(42).string(message.to);
+    }
+    if (message.reason !== "") {
+      writer.uint32(50).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CircuitChanged {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCircuitChanged();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.callerService = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.callerInstanceId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.service = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.methodClass = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.to = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CircuitChanged {
+    return {
+      callerService: isSet(object.callerService)
+        ? globalThis.String(object.callerService)
+        : isSet(object.caller_service)
+        ? globalThis.String(object.caller_service)
+        : "",
+      callerInstanceId: isSet(object.callerInstanceId)
+        ? globalThis.String(object.callerInstanceId)
+        : isSet(object.caller_instance_id)
+        ? globalThis.String(object.caller_instance_id)
+        : "",
+      service: isSet(object.service) ? globalThis.String(object.service) : "",
+      methodClass: isSet(object.methodClass)
+        ? globalThis.String(object.methodClass)
+        : isSet(object.method_class)
+        ? globalThis.String(object.method_class)
+        : "",
+      to: isSet(object.to) ? globalThis.String(object.to) : "",
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: CircuitChanged): unknown {
+    const obj: any = {};
+    if (message.callerService !== "") {
+      obj.callerService = message.callerService;
+    }
+    if (message.callerInstanceId !== "") {
+      obj.callerInstanceId = message.callerInstanceId;
+    }
+    if (message.service !== "") {
+      obj.service = message.service;
+    }
+    if (message.methodClass !== "") {
+      obj.methodClass = message.methodClass;
+    }
+    if (message.to !== "") {
+      obj.to = message.to;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CircuitChanged>): CircuitChanged {
+    return CircuitChanged.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CircuitChanged>): CircuitChanged {
+    const message = createBaseCircuitChanged();
+    message.callerService = object.callerService ?? "";
+    message.callerInstanceId = object.callerInstanceId ?? "";
+    message.service = object.service ?? "";
+    message.methodClass = object.methodClass ?? "";
+    message.to = object.to ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBasePanicChanged(): PanicChanged {
+  return { callerService: "", callerInstanceId: "", service: "", active: false };
+}
+
+export const PanicChanged: MessageFns<PanicChanged, "docmesh.registry.v1.PanicChanged"> = {
+  $type: "docmesh.registry.v1.PanicChanged" as const,
+
+  encode(message: PanicChanged, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.callerService !== "") {
+      writer.uint32(10).string(message.callerService);
+    }
+    if (message.callerInstanceId !== "") {
+      writer.uint32(18).string(message.callerInstanceId);
+    }
+    if (message.service !== "") {
+      writer.uint32(26).string(message.service);
+    }
+    if (message.active !== false) {
+      writer.uint32(32).bool(message.active);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PanicChanged {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePanicChanged();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.callerService = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.callerInstanceId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.service = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.active = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PanicChanged {
+    return {
+      callerService: isSet(object.callerService)
+        ? globalThis.String(object.callerService)
+        : isSet(object.caller_service)
+        ? globalThis.String(object.caller_service)
+        : "",
+      callerInstanceId: isSet(object.callerInstanceId)
+        ? globalThis.String(object.callerInstanceId)
+        : isSet(object.caller_instance_id)
+        ? globalThis.String(object.caller_instance_id)
+        : "",
+      service: isSet(object.service) ? globalThis.String(object.service) : "",
+      active: isSet(object.active) ? globalThis.Boolean(object.active) : false,
+    };
+  },
+
+  toJSON(message: PanicChanged): unknown {
+    const obj: any = {};
+    if (message.callerService !== "") {
+      obj.callerService = message.callerService;
+    }
+    if (message.callerInstanceId !== "") {
+      obj.callerInstanceId = message.callerInstanceId;
+    }
+    if (message.service !== "") {
+      obj.service = message.service;
+    }
+    if (message.active !== false) {
+      obj.active = message.active;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PanicChanged>): PanicChanged {
+    return PanicChanged.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PanicChanged>): PanicChanged {
+    const message = createBasePanicChanged();
+    message.callerService = object.callerService ?? "";
+    message.callerInstanceId = object.callerInstanceId ?? "";
+    message.service = object.service ?? "";
+    message.active = object.active ?? false;
     return message;
   },
 };

@@ -135,6 +135,93 @@ export function instanceHealthToJSON(object: InstanceHealth): string {
   }
 }
 
+/** IncidentKind says what happened in a caller. */
+export const IncidentKind = {
+  /** UNSPECIFIED - Not set. */
+  UNSPECIFIED: 0,
+  /** ENDPOINT_EJECTED - The caller took an endpoint out of rotation. */
+  ENDPOINT_EJECTED: 1,
+  /** ENDPOINT_READMITTED - The caller took it back. */
+  ENDPOINT_READMITTED: 2,
+  /** CIRCUIT_OPENED - A circuit breaker of the caller opened. */
+  CIRCUIT_OPENED: 3,
+  /** CIRCUIT_HALF_OPENED - It lets probes through. */
+  CIRCUIT_HALF_OPENED: 4,
+  /** CIRCUIT_CLOSED - It closed. */
+  CIRCUIT_CLOSED: 5,
+  /** PANIC_STARTED - So few endpoints are available that the caller ignores their health. */
+  PANIC_STARTED: 6,
+  /** PANIC_ENDED - Enough are available again. */
+  PANIC_ENDED: 7,
+} as const;
+
+export type IncidentKind = typeof IncidentKind[keyof typeof IncidentKind];
+
+export namespace IncidentKind {
+  export type UNSPECIFIED = typeof IncidentKind.UNSPECIFIED;
+  export type ENDPOINT_EJECTED = typeof IncidentKind.ENDPOINT_EJECTED;
+  export type ENDPOINT_READMITTED = typeof IncidentKind.ENDPOINT_READMITTED;
+  export type CIRCUIT_OPENED = typeof IncidentKind.CIRCUIT_OPENED;
+  export type CIRCUIT_HALF_OPENED = typeof IncidentKind.CIRCUIT_HALF_OPENED;
+  export type CIRCUIT_CLOSED = typeof IncidentKind.CIRCUIT_CLOSED;
+  export type PANIC_STARTED = typeof IncidentKind.PANIC_STARTED;
+  export type PANIC_ENDED = typeof IncidentKind.PANIC_ENDED;
+}
+
+export function incidentKindFromJSON(object: any): IncidentKind {
+  switch (object) {
+    case 0:
+    case "INCIDENT_KIND_UNSPECIFIED":
+      return IncidentKind.UNSPECIFIED;
+    case 1:
+    case "INCIDENT_KIND_ENDPOINT_EJECTED":
+      return IncidentKind.ENDPOINT_EJECTED;
+    case 2:
+    case "INCIDENT_KIND_ENDPOINT_READMITTED":
+      return IncidentKind.ENDPOINT_READMITTED;
+    case 3:
+    case "INCIDENT_KIND_CIRCUIT_OPENED":
+      return IncidentKind.CIRCUIT_OPENED;
+    case 4:
+    case "INCIDENT_KIND_CIRCUIT_HALF_OPENED":
+      return IncidentKind.CIRCUIT_HALF_OPENED;
+    case 5:
+    case "INCIDENT_KIND_CIRCUIT_CLOSED":
+      return IncidentKind.CIRCUIT_CLOSED;
+    case 6:
+    case "INCIDENT_KIND_PANIC_STARTED":
+      return IncidentKind.PANIC_STARTED;
+    case 7:
+    case "INCIDENT_KIND_PANIC_ENDED":
+      return IncidentKind.PANIC_ENDED;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum IncidentKind");
+  }
+}
+
+export function incidentKindToJSON(object: IncidentKind): string {
+  switch (object) {
+    case IncidentKind.UNSPECIFIED:
+      return "INCIDENT_KIND_UNSPECIFIED";
+    case IncidentKind.ENDPOINT_EJECTED:
+      return "INCIDENT_KIND_ENDPOINT_EJECTED";
+    case IncidentKind.ENDPOINT_READMITTED:
+      return "INCIDENT_KIND_ENDPOINT_READMITTED";
+    case IncidentKind.CIRCUIT_OPENED:
+      return "INCIDENT_KIND_CIRCUIT_OPENED";
+    case IncidentKind.CIRCUIT_HALF_OPENED:
+      return "INCIDENT_KIND_CIRCUIT_HALF_OPENED";
+    case IncidentKind.CIRCUIT_CLOSED:
+      return "INCIDENT_KIND_CIRCUIT_CLOSED";
+    case IncidentKind.PANIC_STARTED:
+      return "INCIDENT_KIND_PANIC_STARTED";
+    case IncidentKind.PANIC_ENDED:
+      return "INCIDENT_KIND_PANIC_ENDED";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum IncidentKind");
+  }
+}
+
 /** Registration is what an instance says of itself. */
 export interface Registration {
   /** Name of the service, lower-case letters, digits and hyphens, at most 63: `document`. */
@@ -206,7 +293,30 @@ export interface RegisterRequest {
     | //
     /** Still here. */
     { $case: "heartbeat"; value: Heartbeat }
+    | //
+    /** Something that this instance saw happen as a caller of others. */
+    { $case: "incident"; value: MeshIncident }
     | undefined;
+  /** With a registration that comes back after a lost stream: `lease_token` of the last lease; else empty. */
+  leaseToken: string;
+}
+
+/** MeshIncident is a change of state in a caller. */
+export interface MeshIncident {
+  /** What happened. */
+  kind: IncidentKind;
+  /** When, by the caller's clock. */
+  at:
+    | Date
+    | undefined;
+  /** Service that is called. */
+  service: string;
+  /** Instance concerned; empty when it is the whole service. */
+  instanceId: string;
+  /** Class of methods of a circuit breaker: read, write or stream; empty otherwise. */
+  methodClass: string;
+  /** Why, e.g. `consecutive_failures`. */
+  reason: string;
 }
 
 /** Heartbeat renews a lease. */
@@ -247,6 +357,8 @@ export interface Lease {
     | undefined;
   /** Revision in which the instance became visible. */
   revision: bigint;
+  /** Proof that a request comes from the holder of the lease. Secret, of this replica, never listed. */
+  leaseToken: string;
 }
 
 /** LeaseRenewed confirms a heartbeat. */
@@ -284,6 +396,8 @@ export interface RenewRequest {
   instanceId: string;
   /** Incarnation that holds the lease. */
   incarnation: bigint;
+  /** `lease_token` of the lease; a wrong one is refused. Empty only if this replica never granted a lease. */
+  leaseToken: string;
 }
 
 /** RenewResponse is the extended lease. */
@@ -298,6 +412,8 @@ export interface DeregisterRequest {
   instanceId: string;
   /** Incarnation that holds the lease. */
   incarnation: bigint;
+  /** `lease_token` of the lease; a wrong one is refused. Empty only if this replica never granted a lease. */
+  leaseToken: string;
 }
 
 /** DeregisterResponse confirms the end of a lease. */
@@ -311,7 +427,11 @@ export interface DrainRequest {
   /** Identifier of the instance. */
   instanceId: string;
   /** Most time to wait for the watchers; not set means 2 s. */
-  wait: Duration | undefined;
+  wait:
+    | Duration
+    | undefined;
+  /** Time that the instance gives calls in flight; not set means what it was started with. */
+  grace: Duration | undefined;
 }
 
 /** DrainResponse tells how the drain went. */
@@ -357,6 +477,8 @@ export interface MeshSnapshot {
   instances: Instance[];
   /** All policies that are not the default. */
   policies: TrafficPolicy[];
+  /** True while this replica has not been able to read the policies: keep the ones you have. */
+  policiesPending: boolean;
 }
 
 /** MeshDelta is a change of the mesh. */
@@ -587,6 +709,16 @@ export interface GetStatusResponse {
     | undefined;
   /** Circuit breakers of the caller, when the replica calls others. */
   breakers: BreakerStatus[];
+  /** True while the policies have not been read from the database yet. */
+  policiesPending: boolean;
+  /** True while changes travel between replicas; false without Redis. */
+  replicating: boolean;
+  /** Other replicas heard of within one lease time. */
+  peers: number;
+  /** Open xDS streams. */
+  xdsStreams: number;
+  /** Lowest revision that a watcher with an identifier has acknowledged; the newest when there is none. */
+  acknowledgedRevision: bigint;
 }
 
 /** BreakerStatus is one circuit breaker. */
@@ -1218,7 +1350,7 @@ export const Instance: MessageFns<Instance, "docmesh.registry.v1.Instance"> = {
 };
 
 function createBaseRegisterRequest(): RegisterRequest {
-  return { message: undefined };
+  return { message: undefined, leaseToken: "" };
 }
 
 export const RegisterRequest: MessageFns<RegisterRequest, "docmesh.registry.v1.RegisterRequest"> = {
@@ -1232,6 +1364,12 @@ export const RegisterRequest: MessageFns<RegisterRequest, "docmesh.registry.v1.R
       case "heartbeat":
         Heartbeat.encode(message.message.value, writer.uint32(18).fork()).join();
         break;
+      case "incident":
+        MeshIncident.encode(message.message.value, writer.uint32(26).fork()).join();
+        break;
+    }
+    if (message.leaseToken !== "") {
+      writer.uint32(34).string(message.leaseToken);
     }
     return writer;
   },
@@ -1265,6 +1403,22 @@ export const RegisterRequest: MessageFns<RegisterRequest, "docmesh.registry.v1.R
             message.message = { $case: "heartbeat", value: Heartbeat.decode(reader, reader.uint32()) };
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.message = { $case: "incident", value: MeshIncident.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.leaseToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1283,7 +1437,14 @@ export const RegisterRequest: MessageFns<RegisterRequest, "docmesh.registry.v1.R
         ? { $case: "registration", value: Registration.fromJSON(object.registration) }
         : isSet(object.heartbeat)
         ? { $case: "heartbeat", value: Heartbeat.fromJSON(object.heartbeat) }
+        : isSet(object.incident)
+        ? { $case: "incident", value: MeshIncident.fromJSON(object.incident) }
         : undefined,
+      leaseToken: isSet(object.leaseToken)
+        ? globalThis.String(object.leaseToken)
+        : isSet(object.lease_token)
+        ? globalThis.String(object.lease_token)
+        : "",
     };
   },
 
@@ -1293,6 +1454,11 @@ export const RegisterRequest: MessageFns<RegisterRequest, "docmesh.registry.v1.R
       obj.registration = Registration.toJSON(message.message.value);
     } else if (message.message?.$case === "heartbeat") {
       obj.heartbeat = Heartbeat.toJSON(message.message.value);
+    } else if (message.message?.$case === "incident") {
+      obj.incident = MeshIncident.toJSON(message.message.value);
+    }
+    if (message.leaseToken !== "") {
+      obj.leaseToken = message.leaseToken;
     }
     return obj;
   },
@@ -1315,7 +1481,173 @@ export const RegisterRequest: MessageFns<RegisterRequest, "docmesh.registry.v1.R
         }
         break;
       }
+      case "incident": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "incident", value: MeshIncident.fromPartial(object.message.value) };
+        }
+        break;
+      }
     }
+    message.leaseToken = object.leaseToken ?? "";
+    return message;
+  },
+};
+
+function createBaseMeshIncident(): MeshIncident {
+  return { kind: 0, at: undefined, service: "", instanceId: "", methodClass: "", reason: "" };
+}
+
+export const MeshIncident: MessageFns<MeshIncident, "docmesh.registry.v1.MeshIncident"> = {
+  $type: "docmesh.registry.v1.MeshIncident" as const,
+
+  encode(message: MeshIncident, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== 0) {
+      writer.uint32(8).int32(message.kind);
+    }
+    if (message.at !== undefined) {
+      Timestamp.encode(toTimestamp(message.at), writer.uint32(18).fork()).join();
+    }
+    if (message.service !== "") {
+      writer.uint32(26).string(message.service);
+    }
+    if (message.instanceId !== "") {
+      writer.uint32(34).string(message.instanceId);
+    }
+    if (message.methodClass !== "") {
+      writer.uint32(42).string(message.methodClass);
+    }
+    if (message.reason !== "") {
+      writer.uint32(50).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MeshIncident {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMeshIncident();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.at = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.service = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.instanceId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.methodClass = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MeshIncident {
+    return {
+      kind: isSet(object.kind) ? incidentKindFromJSON(object.kind) : 0,
+      at: isSet(object.at) ? fromJsonTimestamp(object.at) : undefined,
+      service: isSet(object.service) ? globalThis.String(object.service) : "",
+      instanceId: isSet(object.instanceId)
+        ? globalThis.String(object.instanceId)
+        : isSet(object.instance_id)
+        ? globalThis.String(object.instance_id)
+        : "",
+      methodClass: isSet(object.methodClass)
+        ? globalThis.String(object.methodClass)
+        : isSet(object.method_class)
+        ? globalThis.String(object.method_class)
+        : "",
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: MeshIncident): unknown {
+    const obj: any = {};
+    if (message.kind !== 0) {
+      obj.kind = incidentKindToJSON(message.kind);
+    }
+    if (message.at !== undefined) {
+      obj.at = message.at.toISOString();
+    }
+    if (message.service !== "") {
+      obj.service = message.service;
+    }
+    if (message.instanceId !== "") {
+      obj.instanceId = message.instanceId;
+    }
+    if (message.methodClass !== "") {
+      obj.methodClass = message.methodClass;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<MeshIncident>): MeshIncident {
+    return MeshIncident.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MeshIncident>): MeshIncident {
+    const message = createBaseMeshIncident();
+    message.kind = object.kind ?? 0;
+    message.at = object.at ?? undefined;
+    message.service = object.service ?? "";
+    message.instanceId = object.instanceId ?? "";
+    message.methodClass = object.methodClass ?? "";
+    message.reason = object.reason ?? "";
     return message;
   },
 };
@@ -1538,7 +1870,7 @@ export const RegisterResponse: MessageFns<RegisterResponse, "docmesh.registry.v1
 };
 
 function createBaseLease(): Lease {
-  return { ttl: undefined, heartbeatInterval: undefined, revision: 0n };
+  return { ttl: undefined, heartbeatInterval: undefined, revision: 0n, leaseToken: "" };
 }
 
 export const Lease: MessageFns<Lease, "docmesh.registry.v1.Lease"> = {
@@ -1556,6 +1888,9 @@ export const Lease: MessageFns<Lease, "docmesh.registry.v1.Lease"> = {
         throw new globalThis.Error("value provided for field message.revision of type int64 too large");
       }
       writer.uint32(24).int64(message.revision);
+    }
+    if (message.leaseToken !== "") {
+      writer.uint32(34).string(message.leaseToken);
     }
     return writer;
   },
@@ -1597,6 +1932,14 @@ export const Lease: MessageFns<Lease, "docmesh.registry.v1.Lease"> = {
             message.revision = reader.int64() as bigint;
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.leaseToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1618,6 +1961,11 @@ export const Lease: MessageFns<Lease, "docmesh.registry.v1.Lease"> = {
         ? Duration.fromJSON(object.heartbeat_interval)
         : undefined,
       revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+      leaseToken: isSet(object.leaseToken)
+        ? globalThis.String(object.leaseToken)
+        : isSet(object.lease_token)
+        ? globalThis.String(object.lease_token)
+        : "",
     };
   },
 
@@ -1632,6 +1980,9 @@ export const Lease: MessageFns<Lease, "docmesh.registry.v1.Lease"> = {
     if (message.revision !== 0n) {
       obj.revision = message.revision.toString();
     }
+    if (message.leaseToken !== "") {
+      obj.leaseToken = message.leaseToken;
+    }
     return obj;
   },
 
@@ -1645,6 +1996,7 @@ export const Lease: MessageFns<Lease, "docmesh.registry.v1.Lease"> = {
       ? Duration.fromPartial(object.heartbeatInterval)
       : undefined;
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    message.leaseToken = object.leaseToken ?? "";
     return message;
   },
 };
@@ -1947,7 +2299,7 @@ export const ReregisterCommand: MessageFns<ReregisterCommand, "docmesh.registry.
 };
 
 function createBaseRenewRequest(): RenewRequest {
-  return { instanceId: "", incarnation: 0n };
+  return { instanceId: "", incarnation: 0n, leaseToken: "" };
 }
 
 export const RenewRequest: MessageFns<RenewRequest, "docmesh.registry.v1.RenewRequest"> = {
@@ -1962,6 +2314,9 @@ export const RenewRequest: MessageFns<RenewRequest, "docmesh.registry.v1.RenewRe
         throw new globalThis.Error("value provided for field message.incarnation of type int64 too large");
       }
       writer.uint32(16).int64(message.incarnation);
+    }
+    if (message.leaseToken !== "") {
+      writer.uint32(26).string(message.leaseToken);
     }
     return writer;
   },
@@ -1995,6 +2350,14 @@ export const RenewRequest: MessageFns<RenewRequest, "docmesh.registry.v1.RenewRe
             message.incarnation = reader.int64() as bigint;
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.leaseToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2015,6 +2378,11 @@ export const RenewRequest: MessageFns<RenewRequest, "docmesh.registry.v1.RenewRe
         ? globalThis.String(object.instance_id)
         : "",
       incarnation: isSet(object.incarnation) ? BigInt(object.incarnation) : 0n,
+      leaseToken: isSet(object.leaseToken)
+        ? globalThis.String(object.leaseToken)
+        : isSet(object.lease_token)
+        ? globalThis.String(object.lease_token)
+        : "",
     };
   },
 
@@ -2025,6 +2393,9 @@ export const RenewRequest: MessageFns<RenewRequest, "docmesh.registry.v1.RenewRe
     }
     if (message.incarnation !== 0n) {
       obj.incarnation = message.incarnation.toString();
+    }
+    if (message.leaseToken !== "") {
+      obj.leaseToken = message.leaseToken;
     }
     return obj;
   },
@@ -2038,6 +2409,7 @@ export const RenewRequest: MessageFns<RenewRequest, "docmesh.registry.v1.RenewRe
     message.incarnation = (object.incarnation !== undefined && object.incarnation !== null)
       ? BigInt(object.incarnation)
       : 0n;
+    message.leaseToken = object.leaseToken ?? "";
     return message;
   },
 };
@@ -2112,7 +2484,7 @@ export const RenewResponse: MessageFns<RenewResponse, "docmesh.registry.v1.Renew
 };
 
 function createBaseDeregisterRequest(): DeregisterRequest {
-  return { instanceId: "", incarnation: 0n };
+  return { instanceId: "", incarnation: 0n, leaseToken: "" };
 }
 
 export const DeregisterRequest: MessageFns<DeregisterRequest, "docmesh.registry.v1.DeregisterRequest"> = {
@@ -2127,6 +2499,9 @@ export const DeregisterRequest: MessageFns<DeregisterRequest, "docmesh.registry.
         throw new globalThis.Error("value provided for field message.incarnation of type int64 too large");
       }
       writer.uint32(16).int64(message.incarnation);
+    }
+    if (message.leaseToken !== "") {
+      writer.uint32(26).string(message.leaseToken);
     }
     return writer;
   },
@@ -2160,6 +2535,14 @@ export const DeregisterRequest: MessageFns<DeregisterRequest, "docmesh.registry.
             message.incarnation = reader.int64() as bigint;
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.leaseToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2180,6 +2563,11 @@ export const DeregisterRequest: MessageFns<DeregisterRequest, "docmesh.registry.
         ? globalThis.String(object.instance_id)
         : "",
       incarnation: isSet(object.incarnation) ? BigInt(object.incarnation) : 0n,
+      leaseToken: isSet(object.leaseToken)
+        ? globalThis.String(object.leaseToken)
+        : isSet(object.lease_token)
+        ? globalThis.String(object.lease_token)
+        : "",
     };
   },
 
@@ -2190,6 +2578,9 @@ export const DeregisterRequest: MessageFns<DeregisterRequest, "docmesh.registry.
     }
     if (message.incarnation !== 0n) {
       obj.incarnation = message.incarnation.toString();
+    }
+    if (message.leaseToken !== "") {
+      obj.leaseToken = message.leaseToken;
     }
     return obj;
   },
@@ -2203,6 +2594,7 @@ export const DeregisterRequest: MessageFns<DeregisterRequest, "docmesh.registry.
     message.incarnation = (object.incarnation !== undefined && object.incarnation !== null)
       ? BigInt(object.incarnation)
       : 0n;
+    message.leaseToken = object.leaseToken ?? "";
     return message;
   },
 };
@@ -2280,7 +2672,7 @@ export const DeregisterResponse: MessageFns<DeregisterResponse, "docmesh.registr
 };
 
 function createBaseDrainRequest(): DrainRequest {
-  return { instanceId: "", wait: undefined };
+  return { instanceId: "", wait: undefined, grace: undefined };
 }
 
 export const DrainRequest: MessageFns<DrainRequest, "docmesh.registry.v1.DrainRequest"> = {
@@ -2292,6 +2684,9 @@ export const DrainRequest: MessageFns<DrainRequest, "docmesh.registry.v1.DrainRe
     }
     if (message.wait !== undefined) {
       Duration.encode(message.wait, writer.uint32(18).fork()).join();
+    }
+    if (message.grace !== undefined) {
+      Duration.encode(message.grace, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -2325,6 +2720,14 @@ export const DrainRequest: MessageFns<DrainRequest, "docmesh.registry.v1.DrainRe
             message.wait = Duration.decode(reader, reader.uint32());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.grace = Duration.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2345,6 +2748,7 @@ export const DrainRequest: MessageFns<DrainRequest, "docmesh.registry.v1.DrainRe
         ? globalThis.String(object.instance_id)
         : "",
       wait: isSet(object.wait) ? Duration.fromJSON(object.wait) : undefined,
+      grace: isSet(object.grace) ? Duration.fromJSON(object.grace) : undefined,
     };
   },
 
@@ -2356,6 +2760,9 @@ export const DrainRequest: MessageFns<DrainRequest, "docmesh.registry.v1.DrainRe
     if (message.wait !== undefined) {
       obj.wait = Duration.toJSON(message.wait);
     }
+    if (message.grace !== undefined) {
+      obj.grace = Duration.toJSON(message.grace);
+    }
     return obj;
   },
 
@@ -2366,6 +2773,9 @@ export const DrainRequest: MessageFns<DrainRequest, "docmesh.registry.v1.DrainRe
     const message = createBaseDrainRequest();
     message.instanceId = object.instanceId ?? "";
     message.wait = (object.wait !== undefined && object.wait !== null) ? Duration.fromPartial(object.wait) : undefined;
+    message.grace = (object.grace !== undefined && object.grace !== null)
+      ? Duration.fromPartial(object.grace)
+      : undefined;
     return message;
   },
 };
@@ -2731,7 +3141,7 @@ export const WatchResponse: MessageFns<WatchResponse, "docmesh.registry.v1.Watch
 };
 
 function createBaseMeshSnapshot(): MeshSnapshot {
-  return { instances: [], policies: [] };
+  return { instances: [], policies: [], policiesPending: false };
 }
 
 export const MeshSnapshot: MessageFns<MeshSnapshot, "docmesh.registry.v1.MeshSnapshot"> = {
@@ -2743,6 +3153,9 @@ export const MeshSnapshot: MessageFns<MeshSnapshot, "docmesh.registry.v1.MeshSna
     }
     for (const v of message.policies) {
       TrafficPolicy.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.policiesPending !== false) {
+      writer.uint32(24).bool(message.policiesPending);
     }
     return writer;
   },
@@ -2776,6 +3189,14 @@ export const MeshSnapshot: MessageFns<MeshSnapshot, "docmesh.registry.v1.MeshSna
             message.policies.push(TrafficPolicy.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.policiesPending = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2796,6 +3217,11 @@ export const MeshSnapshot: MessageFns<MeshSnapshot, "docmesh.registry.v1.MeshSna
       policies: globalThis.Array.isArray(object?.policies)
         ? object.policies.map((e: any) => TrafficPolicy.fromJSON(e))
         : [],
+      policiesPending: isSet(object.policiesPending)
+        ? globalThis.Boolean(object.policiesPending)
+        : isSet(object.policies_pending)
+        ? globalThis.Boolean(object.policies_pending)
+        : false,
     };
   },
 
@@ -2807,6 +3233,9 @@ export const MeshSnapshot: MessageFns<MeshSnapshot, "docmesh.registry.v1.MeshSna
     if (message.policies?.length) {
       obj.policies = message.policies.map((e) => TrafficPolicy.toJSON(e));
     }
+    if (message.policiesPending !== false) {
+      obj.policiesPending = message.policiesPending;
+    }
     return obj;
   },
 
@@ -2817,6 +3246,7 @@ export const MeshSnapshot: MessageFns<MeshSnapshot, "docmesh.registry.v1.MeshSna
     const message = createBaseMeshSnapshot();
     message.instances = object.instances?.map((e) => Instance.fromPartial(e)) || [];
     message.policies = object.policies?.map((e) => TrafficPolicy.fromPartial(e)) || [];
+    message.policiesPending = object.policiesPending ?? false;
     return message;
   },
 };
@@ -5008,6 +5438,11 @@ function createBaseGetStatusResponse(): GetStatusResponse {
     massExpiryGuard: false,
     startedAt: undefined,
     breakers: [],
+    policiesPending: false,
+    replicating: false,
+    peers: 0,
+    xdsStreams: 0,
+    acknowledgedRevision: 0n,
   };
 }
 
@@ -5041,6 +5476,24 @@ export const GetStatusResponse: MessageFns<GetStatusResponse, "docmesh.registry.
     }
     for (const v of message.breakers) {
       BreakerStatus.encode(v!, writer.uint32(66).fork()).join();
+    }
+    if (message.policiesPending !== false) {
+      writer.uint32(72).bool(message.policiesPending);
+    }
+    if (message.replicating !== false) {
+      writer.uint32(80).bool(message.replicating);
+    }
+    if (message.peers !== 0) {
+      writer.uint32(88).int32(message.peers);
+    }
+    if (message.xdsStreams !== 0) {
+      writer.uint32(96).int32(message.xdsStreams);
+    }
+    if (message.acknowledgedRevision !== 0n) {
+      if (BigInt.asIntN(64, message.acknowledgedRevision) !== message.acknowledgedRevision) {
+        throw new globalThis.Error("value provided for field message.acknowledgedRevision of type int64 too large");
+      }
+      writer.uint32(104).int64(message.acknowledgedRevision);
     }
     return writer;
   },
@@ -5122,6 +5575,46 @@ export const GetStatusResponse: MessageFns<GetStatusResponse, "docmesh.registry.
             message.breakers.push(BreakerStatus.decode(reader, reader.uint32()));
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.policiesPending = reader.bool();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.replicating = reader.bool();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.peers = reader.int32();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.xdsStreams = reader.int32();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.acknowledgedRevision = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5154,6 +5647,23 @@ export const GetStatusResponse: MessageFns<GetStatusResponse, "docmesh.registry.
       breakers: globalThis.Array.isArray(object?.breakers)
         ? object.breakers.map((e: any) => BreakerStatus.fromJSON(e))
         : [],
+      policiesPending: isSet(object.policiesPending)
+        ? globalThis.Boolean(object.policiesPending)
+        : isSet(object.policies_pending)
+        ? globalThis.Boolean(object.policies_pending)
+        : false,
+      replicating: isSet(object.replicating) ? globalThis.Boolean(object.replicating) : false,
+      peers: isSet(object.peers) ? globalThis.Number(object.peers) : 0,
+      xdsStreams: isSet(object.xdsStreams)
+        ? globalThis.Number(object.xdsStreams)
+        : isSet(object.xds_streams)
+        ? globalThis.Number(object.xds_streams)
+        : 0,
+      acknowledgedRevision: isSet(object.acknowledgedRevision)
+        ? BigInt(object.acknowledgedRevision)
+        : isSet(object.acknowledged_revision)
+        ? BigInt(object.acknowledged_revision)
+        : 0n,
     };
   },
 
@@ -5183,6 +5693,21 @@ export const GetStatusResponse: MessageFns<GetStatusResponse, "docmesh.registry.
     if (message.breakers?.length) {
       obj.breakers = message.breakers.map((e) => BreakerStatus.toJSON(e));
     }
+    if (message.policiesPending !== false) {
+      obj.policiesPending = message.policiesPending;
+    }
+    if (message.replicating !== false) {
+      obj.replicating = message.replicating;
+    }
+    if (message.peers !== 0) {
+      obj.peers = Math.round(message.peers);
+    }
+    if (message.xdsStreams !== 0) {
+      obj.xdsStreams = Math.round(message.xdsStreams);
+    }
+    if (message.acknowledgedRevision !== 0n) {
+      obj.acknowledgedRevision = message.acknowledgedRevision.toString();
+    }
     return obj;
   },
 
@@ -5199,6 +5724,13 @@ export const GetStatusResponse: MessageFns<GetStatusResponse, "docmesh.registry.
     message.massExpiryGuard = object.massExpiryGuard ?? false;
     message.startedAt = object.startedAt ?? undefined;
     message.breakers = object.breakers?.map((e) => BreakerStatus.fromPartial(e)) || [];
+    message.policiesPending = object.policiesPending ?? false;
+    message.replicating = object.replicating ?? false;
+    message.peers = object.peers ?? 0;
+    message.xdsStreams = object.xdsStreams ?? 0;
+    message.acknowledgedRevision = (object.acknowledgedRevision !== undefined && object.acknowledgedRevision !== null)
+      ? BigInt(object.acknowledgedRevision)
+      : 0n;
     return message;
   },
 };
@@ -5372,7 +5904,8 @@ export const RegistryServiceDefinition = {
      * Register holds a lease for as long as the stream lives: first `registration`, then `heartbeat`s; the server grants
      * the lease, confirms heartbeats and sends commands. When the stream breaks the instance becomes SUSPECT at once and
      * is delisted after a grace time unless it registers again with the same id and incarnation.
-     * Errors: INVALID_ARGUMENT, ABORTED with reason STALE_INCARNATION.
+     * Errors: INVALID_ARGUMENT, ABORTED with reason STALE_INCARNATION,
+     * ALREADY_EXISTS when another process holds the id, PERMISSION_DENIED with reason LEASE_MISMATCH.
      */
     register: {
       name: "Register",
@@ -5384,7 +5917,7 @@ export const RegistryServiceDefinition = {
     },
     /**
      * Renew extends a lease without a stream, for clients that cannot hold one. Errors: NOT_FOUND (register again),
-     * ABORTED with reason STALE_INCARNATION.
+     * ABORTED with reason STALE_INCARNATION, PERMISSION_DENIED with reason LEASE_MISMATCH.
      */
     renew: {
       name: "Renew",
@@ -5394,7 +5927,10 @@ export const RegistryServiceDefinition = {
       responseStream: false,
       options: { idempotencyLevel: "IDEMPOTENT" },
     },
-    /** Deregister ends a lease at once. An unknown instance is no error. Errors: ABORTED with reason STALE_INCARNATION. */
+    /**
+     * Deregister ends a lease at once. An unknown instance is no error. Errors: ABORTED with reason STALE_INCARNATION,
+     * PERMISSION_DENIED with reason LEASE_MISMATCH.
+     */
     deregister: {
       name: "Deregister",
       requestType: DeregisterRequest as typeof DeregisterRequest,
