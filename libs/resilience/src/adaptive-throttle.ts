@@ -4,10 +4,12 @@ import { createWindowSum } from './window-sum.ts'
 const BUCKETS = 10
 
 export type AdaptiveThrottle = {
-  /** Asks to send one call; false means: fail it locally, at once. Every call asks, and each question counts. */
+  /** Asks to send one call; false means: fail it locally, at once. A call that was let through counts when it has ended. */
   admit(): boolean
-  /** Counts one call that the backend accepted, whatever its result; overload and silence are not acceptance. */
+  /** Counts one call that the backend accepted, whatever its result. A call without any answer is not counted. */
   accepted(): void
+  /** Counts one call that the backend refused because it has too much to do. */
+  refused(): void
   /** Chance that the next call is refused, 0 to below 1, for metrics. */
   probability(): number
 }
@@ -31,6 +33,10 @@ export type AdaptiveThrottleOptions = {
  * Google, *Site Reliability Engineering*, chapter 21 "Handling Overload", client-side throttling. The book's formula
  * has no padding: there a single failure of an idle client already costs refusals.
  *
+ * The book counts a call when it is asked for and its acceptance when the answer is there, so that calls under way look
+ * like refused ones: of 64 that begin together after a quiet time, most would be refused, by a backend that is idle.
+ * Here a call counts once its result is known. Silence is no result: deadlines and circuit breakers are for that.
+ *
  * The result is below 1, so some calls always get through to notice a recovery.
  *
  * @throws RangeError if an option is out of range.
@@ -53,11 +59,16 @@ export function createAdaptiveThrottle(
   return {
     admit() {
       const atMs = now()
-      const refused = random() < probabilityAt(atMs)
-      calls.add(atMs, 1)
-      return !refused
+      const isRefused = random() < probabilityAt(atMs)
+      if (isRefused) calls.add(atMs, 1)
+      return !isRefused
     },
-    accepted: () => accepts.add(now(), 1),
+    accepted() {
+      const atMs = now()
+      calls.add(atMs, 1)
+      accepts.add(atMs, 1)
+    },
+    refused: () => calls.add(now(), 1),
     probability: () => probabilityAt(now()),
   }
 }

@@ -20,6 +20,8 @@ export type PeakEwmaOptions = {
   readonly decayMs?: number
   /** Estimate of an endpoint that has not answered yet. Default 1 s, 1 ms to one day. */
   readonly firstEstimateMs?: number
+  /** Whether the first sample takes the place of the first estimate, instead of being averaged in. Default false. */
+  readonly firstIsGuess?: boolean
   /** A failure counts as a call that took this long, or longer if it did. Default 5 s, 0 to one day. */
   readonly failureMs?: number
   /** Ceiling of the server's pushback. Default 300 s, 0 to one day. */
@@ -31,7 +33,7 @@ export type PeakEwmaOptions = {
  *
  * A sample above the estimate replaces it; one below pulls it down slowly:
  * `if rtt > est: est = rtt; else w = exp(−Δt/τ); est = est·w + rtt·(1 − w)`. So the balancer flees a slow endpoint after
- * one call and returns carefully. From Finagle (`PeakEwma.scala`) and tower (`load/peak_ewma.rs`), with four decisions:
+ * one call and returns carefully. From Finagle (`PeakEwma.scala`) and tower (`load/peak_ewma.rs`), with five decisions:
  *
  * - Reading decays the estimate as a sample of 0 ms would, or an endpoint that had one bad peak would never be tried
  *   again. But reading changes nothing: Δt is the time since the last *sample*. In tower a read also resets that
@@ -42,6 +44,8 @@ export type PeakEwmaOptions = {
  *   time, so nothing is stored per call and its magnitude stays small enough for exact-enough floats.
  * - A failure counts as a slow sample (Linkerd's load biaser), else an endpoint that fails fast attracts all traffic.
  * - A call given up took at least its age: it can raise the estimate but never lower it.
+ * - The first estimate may be a guess. Averaged in as usual, answers of 1 ms would leave 1 s standing for as long as it
+ *   takes to decay, some 50 s, in which an endpoint that takes 300 ms looks as good as the others.
  *
  * A stream should report success at its first message: its length says nothing about the endpoint.
  *
@@ -51,7 +55,13 @@ export type PeakEwmaOptions = {
  * @throws RangeError if an option is out of range.
  */
 export function createPeakEwma(
-  { decayMs = 10_000, firstEstimateMs = 1_000, failureMs = 5_000, maxPushbackMs = 300_000 }: PeakEwmaOptions,
+  {
+    decayMs = 10_000,
+    firstEstimateMs = 1_000,
+    firstIsGuess = false,
+    failureMs = 5_000,
+    maxPushbackMs = 300_000,
+  }: PeakEwmaOptions,
   { now }: { readonly now: () => number },
 ): PeakEwma {
   checkRange({ decayMs, firstEstimateMs }, 1, DAY_MS)
@@ -60,6 +70,7 @@ export function createPeakEwma(
   const state = {
     estimateMs: firstEstimateMs,
     sampledAtMs: startMs,
+    isGuess: firstIsGuess,
     pending: 0,
     ageSumMs: 0,
     agedAtMs: startMs,
@@ -70,7 +81,9 @@ export function createPeakEwma(
 
   function sample(atMs: number, rttMs: number): void {
     const weight = weightAt(atMs)
-    state.estimateMs = rttMs > state.estimateMs ? rttMs : state.estimateMs * weight + rttMs * (1 - weight)
+    const replaces = state.isGuess || rttMs > state.estimateMs
+    state.estimateMs = replaces ? rttMs : state.estimateMs * weight + rttMs * (1 - weight)
+    state.isGuess = false
     state.sampledAtMs = atMs
   }
 

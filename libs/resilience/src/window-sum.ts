@@ -1,11 +1,11 @@
 /**
  * Sum of what was added during the last `bucketMs × buckets` milliseconds, in constant memory.
  *
- * The one sliding window of this library: the success ring, the retry budget and the adaptive throttle all count
- * with it. Time is cut into buckets aligned to the clock's zero and the bucket being left behind is subtracted from a
- * running total, so both operations are O(1) amortised. The price is granularity: an amount is counted for more than
- * `bucketMs × (buckets − 1)` and at most `bucketMs × buckets` (tower's `tps_budget.rs` makes the same trade). Amounts
- * are whole numbers, so the running total never drifts.
+ * The one sliding window of this library: the success ring, the retry budget, the adaptive throttle and the latency
+ * quantile all count with it. Time is cut into buckets aligned to the clock's zero and the bucket being left behind is
+ * subtracted from a running total, so both operations are O(1) amortised. The price is granularity: an amount is
+ * counted for more than `bucketMs × (buckets − 1)` and at most `bucketMs × buckets` (tower's `tps_budget.rs` makes the
+ * same trade). Amounts are whole numbers, so the running total never drifts.
  *
  * The caller reads the clock and passes the result, so that several sums share one reading. Times are monotonic
  * milliseconds, never negative.
