@@ -66,6 +66,7 @@ const methodClass = {
   method_class: { upTo: 16, of: 'classes of methods that share a breaker' },
 } as const
 const subscriber = { subscriber: { upTo: 32, of: 'durable subscribers' } } as const
+const pipeline = { pipeline: { upTo: 64, of: 'pipelines and types of jobs' } } as const
 const eventType = { type: { upTo: 128, of: 'full names of event messages' } } as const
 
 /**
@@ -139,6 +140,45 @@ export const catalogue = {
     help: 'Retries, by how they ended; `refused` ones were not sent because the budget was spent.',
     labels: { ...meshService, outcome: ['success', 'failure', 'refused'] },
   },
+  docmesh_mesh_hedges_total: {
+    type: 'counter',
+    unit: 'hedges',
+    help: 'Second copies of slow calls, by how they ended; `refused` ones were not sent because the budget was spent.',
+    labels: { ...meshService, outcome: ['won', 'lost', 'refused'] },
+  },
+  docmesh_mesh_refused_total: {
+    type: 'counter',
+    unit: 'calls',
+    help: 'Attempts that the caller refused by itself, without touching the network.',
+    labels: {
+      ...meshService,
+      reason: ['circuit_open', 'throttled', 'saturated', 'no_endpoint', 'fault_injected'],
+    },
+  },
+  docmesh_mesh_mirrored_total: {
+    type: 'counter',
+    unit: 'calls',
+    help: 'Copies of calls sent to the mirror of a traffic policy.',
+    labels: meshService,
+  },
+  docmesh_mesh_panic: {
+    type: 'gauge',
+    unit: 'boolean',
+    help: 'Whether so few endpoints are available that their health is ignored: 1, else 0.',
+    labels: meshService,
+  },
+  docmesh_mesh_connections_discarded_total: {
+    type: 'counter',
+    unit: 'connections',
+    help: 'Connections given up because they were stuck connecting.',
+    labels: {},
+  },
+  docmesh_mesh_snapshot_file_age_seconds: {
+    type: 'gauge',
+    unit: 'seconds',
+    help: 'Age of the snapshot on disk that this client started with; 0 once the registry has answered.',
+    labels: {},
+  },
   docmesh_mesh_snapshot_revision: {
     type: 'gauge',
     unit: 'revision',
@@ -171,6 +211,77 @@ export const catalogue = {
     labels: {},
   },
 
+  docmesh_registry_departures_total: {
+    type: 'counter',
+    unit: 'instances',
+    help: 'Instances that left, by why.',
+    labels: { reason: ['deregistered', 'stream_lost', 'expired', 'replaced'] },
+  },
+  docmesh_registry_quarantine: {
+    type: 'gauge',
+    unit: 'boolean',
+    help: 'Whether leases do not expire because this replica has just started: 1, else 0.',
+    labels: {},
+  },
+  docmesh_registry_expiry_guard: {
+    type: 'gauge',
+    unit: 'boolean',
+    help: 'Whether leases do not expire because too many would at once: 1, else 0.',
+    labels: {},
+  },
+  docmesh_registry_updates_encoded_total: {
+    type: 'counter',
+    unit: 'messages',
+    help: 'Updates encoded for watchers; each is sent to every watcher that needs the same one.',
+    labels: { kind: ['snapshot', 'delta'] },
+  },
+  docmesh_registry_incidents_total: {
+    type: 'counter',
+    unit: 'incidents',
+    help: 'Changes of state that callers reported.',
+    labels: {
+      kind: [
+        'endpoint_ejected',
+        'endpoint_readmitted',
+        'circuit_opened',
+        'circuit_half_opened',
+        'circuit_closed',
+        'panic_started',
+        'panic_ended',
+      ],
+    },
+  },
+  docmesh_registry_events_dropped_total: {
+    type: 'counter',
+    unit: 'events',
+    help: 'Events of the mesh that were given up because the database was away too long or refused them.',
+    labels: {},
+  },
+  docmesh_registry_replicating: {
+    type: 'gauge',
+    unit: 'boolean',
+    help: 'Whether changes travel between the replicas of the registry: 1, else 0.',
+    labels: {},
+  },
+  docmesh_registry_policies: {
+    type: 'gauge',
+    unit: 'policies',
+    help: 'Traffic policies in force.',
+    labels: {},
+  },
+  docmesh_registry_xds_streams: {
+    type: 'gauge',
+    unit: 'streams',
+    help: 'Open xDS streams, by variant of the protocol.',
+    labels: { variant: ['sotw', 'delta'] },
+  },
+  docmesh_registry_xds_responses_total: {
+    type: 'counter',
+    unit: 'responses',
+    help: 'Answers of xDS clients to what they were sent.',
+    labels: { type: ['listener', 'route', 'cluster', 'endpoint'], outcome: ['ack', 'nack'] },
+  },
+
   docmesh_events_published_total: {
     type: 'counter',
     unit: 'events',
@@ -180,11 +291,11 @@ export const catalogue = {
   docmesh_events_handled_total: {
     type: 'counter',
     unit: 'events',
-    help: 'Events handed to a subscriber, by outcome; `duplicate` ones were seen before and skipped.',
+    help: 'Events handed to a subscriber, by outcome; `duplicate` ones were seen before and skipped, `replayed` ones succeeded after somebody asked for them again.',
     labels: {
       ...subscriber,
       ...eventType,
-      outcome: ['success', 'failure', 'duplicate', 'dead_letter'],
+      outcome: ['success', 'failure', 'duplicate', 'dead_letter', 'replayed'],
     },
   },
   docmesh_events_delivery_seconds: {
@@ -268,6 +379,45 @@ export const catalogue = {
     labels: {},
   },
 
+  docmesh_workflow_runs_total: {
+    type: 'counter',
+    unit: 'runs',
+    help: 'States that runs of pipelines and jobs came into, also in transactions that failed afterwards.',
+    labels: {
+      ...pipeline,
+      state: ['queued', 'running', 'paused', 'compensating', 'completed', 'failed', 'cancelled', 'dead'],
+    },
+  },
+  docmesh_workflow_step_seconds: {
+    type: 'histogram',
+    unit: 'seconds',
+    help: 'Time of one attempt of one step of a pipeline or job, by how it ended.',
+    labels: {
+      ...pipeline,
+      step: { upTo: 64, of: 'steps of those' },
+      outcome: ['completed', 'skipped', 'failed', 'compensated'],
+    },
+    buckets: JOB_SECONDS,
+  },
+  docmesh_workflow_queue_depth: {
+    type: 'gauge',
+    unit: 'runs',
+    help: 'Runs that could begin and wait for a place, by queue; read every 5 seconds.',
+    labels: { queue: { upTo: 32, of: 'queues of pipelines and jobs' } },
+  },
+  docmesh_workflow_dead_letters: {
+    type: 'gauge',
+    unit: 'runs',
+    help: 'Runs that were given up and wait to be looked at; read every 5 seconds.',
+    labels: pipeline,
+  },
+  docmesh_workflow_takeovers_total: {
+    type: 'counter',
+    unit: 'runs',
+    help: 'Runs of lost nodes that this one gave back to the queues.',
+    labels: {},
+  },
+
   docmesh_notification_deliveries_total: {
     type: 'counter',
     unit: 'deliveries',
@@ -276,6 +426,12 @@ export const catalogue = {
       channel: ['in_app', 'email', 'slack', 'teams', 'webhook', 'pagerduty', 'opsgenie'],
       outcome: ['delivered', 'failure', 'duplicate', 'suppressed', 'dead_letter'],
     },
+  },
+  docmesh_notification_circuits_total: {
+    type: 'counter',
+    unit: 'changes',
+    help: 'Servers that messages go to and that were given a rest (open), or work again (closed).',
+    labels: { state: ['open', 'closed'] },
   },
 
   docmesh_postgres_pool_connections: {

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { createLogger, type LoggerOptions, silentLogger } from './logger.ts'
+import { createLogger, type LoggerOptions } from './logger.ts'
+import { silentLogger } from './silent-logger.ts'
 
 function record(options: Partial<LoggerOptions> = {}) {
   const lines: string[] = []

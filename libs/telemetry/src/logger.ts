@@ -1,27 +1,7 @@
 import { destination as openDestination, pino, stdTimeFunctions } from 'pino'
 import { prettyLine } from './pretty.ts'
 import { redact, redactText } from './redact.ts'
-
-export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'
-
-/** Writes one line. An `Error` as the first argument is logged under `err`, with its causes. */
-export interface LogMethod {
-  (fields: object, message?: string): void
-  (message: string): void
-}
-
-export interface Logger {
-  /** Lowest level that is written. Setting it takes effect at once, also for the parent and every child. */
-  level: LogLevel
-  readonly trace: LogMethod
-  readonly debug: LogMethod
-  readonly info: LogMethod
-  readonly warn: LogMethod
-  readonly error: LogMethod
-  readonly fatal: LogMethod
-  /** A logger whose lines also carry `fields`. */
-  child(fields: object): Logger
-}
+import type { Logger, LogLevel, LogMethod } from './silent-logger.ts'
 
 export interface LogDestination {
   write(line: string): void
@@ -92,18 +72,4 @@ export function createLogger({
     }
   }
   return wrap(root)
-}
-
-const silence: LogMethod = () => {}
-
-/** Writes nothing. */
-export const silentLogger: Logger = {
-  level: 'silent',
-  trace: silence,
-  debug: silence,
-  info: silence,
-  warn: silence,
-  error: silence,
-  fatal: silence,
-  child: () => silentLogger,
 }

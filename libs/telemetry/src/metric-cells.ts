@@ -1,4 +1,3 @@
-import { isSpanContextValid, TraceFlags, trace } from '@opentelemetry/api'
 import { bucketQuantile } from './quantile.ts'
 
 /** One number that only grows. */
@@ -16,11 +15,14 @@ export interface GaugeCell {
 
 /** One distribution. */
 export interface HistogramCell {
-  /** Counts `value`, given in the unit of the metric, and remembers the sampled trace that it belongs to. */
+  /** Counts `value`, given in the unit of the metric, and remembers the exemplar of the moment. */
   observe(value: number): void
 }
 
 export type Labels = Readonly<Record<string, string>>
+
+/** The labels of an exemplar, or undefined when there is nothing to remember. Asked at each observation. */
+export type ExemplarLabels = () => Labels | undefined
 
 /** A line of the exposition, in the shape that prom-client's registry renders. */
 export interface Sample {
@@ -73,7 +75,12 @@ export function gaugeCell(_name: string, labels: Labels) {
   }
 }
 
-export function histogramCell(name: string, labels: Labels, bounds: readonly number[]) {
+export function histogramCell(
+  name: string,
+  labels: Labels,
+  bounds: readonly number[],
+  exemplar: ExemplarLabels,
+) {
   const counts = new Float64Array(bounds.length + 1)
   const exemplars: (Exemplar | undefined)[] = Array.from(counts, () => undefined)
   let count = 0
@@ -87,11 +94,8 @@ export function histogramCell(name: string, labels: Labels, bounds: readonly num
       counts[i] = (counts[i] ?? 0) + 1
       count += 1
       sum += value
-      const span = trace.getActiveSpan()?.spanContext()
-      if (span && isSpanContextValid(span) && span.traceFlags & TraceFlags.SAMPLED) {
-        const labelSet = { trace_id: span.traceId, span_id: span.spanId }
-        exemplars[i] = { labelSet, value, timestamp: Date.now() / 1000 }
-      }
+      const labelSet = exemplar()
+      if (labelSet) exemplars[i] = { labelSet, value, timestamp: Date.now() / 1000 }
     },
     samples(): Sample[] {
       let cumulative = 0

@@ -55,6 +55,33 @@ test('puts each observation in its bucket, bounds included, and renders cumulati
   expect(rendered).toContain('docmesh_analysis_conformity_score_count 4')
 })
 
+test('keeps the exemplar of the moment in the bucket of the observation', async () => {
+  let trace: string | undefined = 't1'
+  const metrics = createMetrics({
+    service: 'document',
+    version: '1.2.3',
+    processMetrics: false,
+    exemplar: () => (trace ? { trace_id: trace } : undefined),
+  })
+  const score = metrics.histogram('docmesh_analysis_conformity_score')
+  score.observe(15)
+  trace = undefined
+  score.observe(25)
+  const rendered = await lines(metrics, 'docmesh_analysis_conformity_score_bucket')
+  expect(rendered.filter((line) => line.includes('# {'))).toEqual([
+    expect.stringMatching(
+      /^docmesh_analysis_conformity_score_bucket\{le="20"\} 1 # \{trace_id="t1"\} 15 [\d.]+$/,
+    ),
+  ])
+})
+
+test('shows a metric that is asked for after the first scrape', async () => {
+  const metrics = open()
+  await metrics.render()
+  metrics.gauge('docmesh_registry_watchers').set(2)
+  expect(await lines(metrics, 'docmesh_registry_watchers')).toEqual(['docmesh_registry_watchers 2'])
+})
+
 test('counts a label value outside the list as other', async () => {
   const metrics = open()
   const uploads = metrics.counter('docmesh_document_uploads_total')

@@ -1,5 +1,3 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { collectDefaultMetrics, type Metric, type OpenMetricsContentType, Registry } from 'prom-client'
 import {
   catalogue,
   type MetricLabels,
@@ -7,9 +5,11 @@ import {
   type MetricSpec,
   type MetricType,
 } from './catalogue.ts'
+import type { Exposition, Family } from './exposition.ts'
 import {
   type CounterCell,
   counterCell,
+  type ExemplarLabels,
   type GaugeCell,
   gaugeCell,
   type HistogramCell,
@@ -18,8 +18,6 @@ import {
   type Labels,
   type Sample,
 } from './metric-cells.ts'
-
-const LOOP_RESOLUTION_MS = 10
 
 /** A metric without labels is its only cell; one with labels takes them first, or binds them with `labels()`. */
 export type Metered<L, Cell> = keyof L extends never
@@ -35,7 +33,7 @@ export interface Metrics {
   counter<N extends MetricName<'counter'>>(name: N): Metered<MetricLabels<N>, CounterCell>
   gauge<N extends MetricName<'gauge'>>(name: N): Metered<MetricLabels<N>, GaugeCell>
   histogram<N extends MetricName<'histogram'>>(name: N): Metered<MetricLabels<N>, HistogramCell>
-  /** OpenMetrics 1.0 text with exemplars. A metric appears once it was asked for. */
+  /** OpenMetrics 1.0 text with exemplars. A metric appears once it was asked for. Loads prom-client, the first time. */
   render(): Promise<{ readonly contentType: string; readonly body: string }>
   /** Quantiles of every histogram that has counted something, from its buckets. */
   summary(): HistogramSummary[]
@@ -46,30 +44,40 @@ export interface Metrics {
 export interface MetricsOptions {
   readonly service: string
   readonly version: string
-  /** CPU, memory, handles, garbage collection and event loop of the process; default true. */
+  /** CPU, memory, handles, garbage collection and event loop, watched from the first `render` on; default true. */
   readonly processMetrics?: boolean
+  /** Labels of the sampled trace in progress, which an observation remembers: `sampledTrace`. Default none. */
+  readonly exemplar?: ExemplarLabels
 }
 
 /**
  * The metrics of one process: typed by the catalogue, counted in cells of our own, because a bound child of
- * prom-client still hashes its labels on every call, and rendered by prom-client's registry.
+ * prom-client still hashes its labels on every call. A process that shows its metrics to nobody never loads prom-client.
  */
-export function createMetrics({ service, version, processMetrics = true }: MetricsOptions): Metrics {
-  const registry = new Registry<OpenMetricsContentType>()
-  registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE)
-  const families = new Map<MetricName, Family>()
+export function createMetrics({
+  service,
+  version,
+  processMetrics = true,
+  exemplar = () => undefined,
+}: MetricsOptions): Metrics {
+  const families = new Map<MetricName, MeteredFamily>()
+  let exposition: Promise<Exposition> | undefined
 
   const open = (type: MetricType, name: MetricName) => {
     let family = families.get(name)
     if (!family) {
       const spec: MetricSpec | undefined = catalogue[name]
       if (spec?.type !== type) throw new RangeError(`the catalogue has no ${type} named ${name}`)
-      family = createFamily(name, spec)
+      family = createFamily(name, spec, exemplar)
       families.set(name, family)
-      registry.registerMetric(exported(name, spec, family))
     }
     // The catalogue's types say which verbs this handle has; `createFamily` made it for the same entry.
     return family.handle as never
+  }
+
+  async function openExposition(): Promise<Exposition> {
+    const { createExposition } = await import('./exposition.ts')
+    return createExposition(processMetrics ? metrics.gauge('docmesh_event_loop_lag_seconds') : undefined)
   }
 
   const metrics: Metrics = {
@@ -77,50 +85,22 @@ export function createMetrics({ service, version, processMetrics = true }: Metri
     gauge: (name) => open('gauge', name),
     histogram: (name) => open('histogram', name),
     render: async () => {
-      loop?.read()
-      return { contentType: registry.contentType, body: await registry.metrics() }
+      exposition ??= openExposition()
+      return (await exposition).render(families)
     },
     summary: () =>
       [...families.values()].flatMap(({ cells }) => cells().flatMap((cell) => cell.summary?.() ?? [])),
-    stop: () => loop?.stop(),
+    stop: () => void exposition?.then(({ stop }) => stop()),
   }
   metrics.gauge('docmesh_build_info').set({ service, version }, 1)
-  const loop = processMetrics ? watchLoop(metrics.gauge('docmesh_event_loop_lag_seconds')) : undefined
-  if (processMetrics) {
-    collectDefaultMetrics({ register: registry })
-    for (const name of ABORTING) registry.removeSingleMetric(name)
-  }
   return metrics
-}
-
-// These call `process._getActiveHandles`, which aborts the process when it meets a handle that was just collected;
-// `nodejs_active_resources` says the same through a public API.
-const ABORTING = [
-  'nodejs_active_handles',
-  'nodejs_active_handles_total',
-  'nodejs_active_requests',
-  'nodejs_active_requests_total',
-]
-
-function watchLoop(lag: GaugeCell) {
-  const delay = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS })
-  delay.enable()
-  return {
-    read() {
-      // The monitor measures the distance between two ticks of its timer: an idle loop shows the resolution itself.
-      const seconds = delay.count === 0 ? 0 : delay.percentile(99) / 1e9 - LOOP_RESOLUTION_MS / 1e3
-      lag.set(Math.max(0, seconds))
-      delay.reset()
-    },
-    stop: () => void delay.disable(),
-  }
 }
 
 type Cell = { samples(): Sample[]; summary?(): HistogramSummary[] } & {
   [verb: string]: (value?: number) => unknown
 }
 
-interface Family {
+interface MeteredFamily extends Family {
   readonly handle: object
   cells(): Cell[]
 }
@@ -128,7 +108,7 @@ interface Family {
 const VERBS = { counter: ['inc'], gauge: ['set', 'inc', 'dec'], histogram: ['observe'] } as const
 const createCell = { counter: counterCell, gauge: gaugeCell, histogram: histogramCell }
 
-function createFamily(name: string, spec: MetricSpec): Family {
+function createFamily(name: string, spec: MetricSpec, exemplar: ExemplarLabels): MeteredFamily {
   const limits = Object.entries(spec.labels).map(([label, values]) => [label, limitValues(values)] as const)
   const byValues = new Map<string, Cell>()
 
@@ -138,7 +118,7 @@ function createFamily(name: string, spec: MetricSpec): Family {
     let cell = byValues.get(key)
     if (!cell) {
       const own = Object.fromEntries(limits.map(([label, limit]) => [label, limit(labels[label] ?? '')]))
-      cell = createCell[spec.type](name, own, spec.buckets ?? []) as unknown as Cell
+      cell = createCell[spec.type](name, own, spec.buckets ?? [], exemplar) as unknown as Cell
       byValues.set(key, cell)
     }
     return cell
@@ -149,7 +129,7 @@ function createFamily(name: string, spec: MetricSpec): Family {
     (labels: Labels, value?: number) => bind(labels)[verb]?.(value),
   ])
   const handle = limits.length === 0 ? bind({}) : { labels: bind, ...Object.fromEntries(verbs) }
-  return { handle, cells: () => [...byValues.values()] }
+  return { spec, handle, cells: () => [...byValues.values()] }
 }
 
 /** Maps a value that is not allowed, or one too many, to `other`. */
@@ -162,18 +142,4 @@ function limitValues(values: MetricSpec['labels'][string]): (value: string) => s
     allowed.add(value)
     return value
   }
-}
-
-function exported(name: string, { type, help }: MetricSpec, { cells }: Family): Metric {
-  // In OpenMetrics the family of a counter has no `_total`; the registry adds it to each sample.
-  const family = type === 'counter' ? name.replace(/_total$/, '') : name
-  const get = async () => ({
-    name: family,
-    help,
-    type,
-    aggregator: 'sum',
-    values: cells().flatMap((cell) => cell.samples()),
-  })
-  // The registry uses nothing of a metric but its name and `get`.
-  return { name, get } as unknown as Metric
 }

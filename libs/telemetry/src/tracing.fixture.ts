@@ -1,7 +1,7 @@
 /** A program for tracing.test.ts: one call over loopback, traced as the environment says; prints what it saw. */
 import { registerHooks } from 'node:module'
 import { Client, credentials, Server, ServerCredentials, type ServiceDefinition } from '@grpc/grpc-js'
-import type { DeploymentEnvironment } from './index.ts'
+import type { DeploymentEnvironment } from './tracing.ts'
 
 const sdkModules: string[] = []
 registerHooks({
@@ -10,7 +10,8 @@ registerHooks({
     return next(specifier, context)
   },
 })
-const { createMetrics, currentTraceContext, startTracing, withSpan } = await import('./index.ts')
+const { createMetrics } = await import('./metrics.ts')
+const { currentTraceContext, sampledTrace, startTracing, withSpan } = await import('./tracing.ts')
 
 const bytes = (value: Buffer) => value
 const echo: ServiceDefinition = {
@@ -27,7 +28,12 @@ const echo: ServiceDefinition = {
 
 const environment = process.argv[2] as DeploymentEnvironment
 const tracing = await startTracing({ service: 'echo', version: '1.2.3', environment })
-const metrics = createMetrics({ service: 'echo', version: '1.2.3', processMetrics: false })
+const metrics = createMetrics({
+  service: 'echo',
+  version: '1.2.3',
+  processMetrics: false,
+  exemplar: sampledTrace,
+})
 
 const server = new Server()
 let inHandler: ReturnType<typeof currentTraceContext>

@@ -6,10 +6,11 @@ import {
   isSpanContextValid,
   type Span,
   SpanStatusCode,
+  TraceFlags,
   trace,
 } from '@opentelemetry/api'
-import type { Logger } from './logger.ts'
 import { redactText } from './redact.ts'
+import type { Logger } from './silent-logger.ts'
 import { HOOKED } from './tracing-hook.ts'
 import { tracingEnabled } from './tracing-plan.ts'
 
@@ -121,6 +122,13 @@ export function currentTraceContext(): TraceContext | undefined {
   const { traceId, spanId, traceFlags } = span
   const flags = traceFlags.toString(16).padStart(2, '0')
   return { traceId, spanId, traceparent: `00-${traceId}-${spanId}-${flags}` }
+}
+
+/** The exemplar of an observation: the ids of the active span if it is sampled, else undefined. */
+export function sampledTrace(): { readonly trace_id: string; readonly span_id: string } | undefined {
+  const span = trace.getActiveSpan()?.spanContext()
+  if (!span || !isSpanContextValid(span) || !(span.traceFlags & TraceFlags.SAMPLED)) return undefined
+  return { trace_id: span.traceId, span_id: span.spanId }
 }
 
 /**
