@@ -63,7 +63,10 @@ export const ERRORS = {
     help: 'Check the id; `docmesh documents list` shows the documents.',
   },
   UPLOAD_NOT_FOUND: { kind: 'NotFound', help: 'Begin the upload from offset 0.' },
-  STALE_ETAG: { kind: 'Conflict', help: 'Read the document again and repeat the change on it.' },
+  STALE_ETAG: {
+    kind: 'Conflict',
+    help: 'Somebody else changed it first: read it again and repeat the change.',
+  },
   DOCUMENT_UNREADABLE: {
     kind: 'Validation',
     code: Code.FAILED_PRECONDITION,
@@ -81,6 +84,30 @@ export const ERRORS = {
     code: Code.FAILED_PRECONDITION,
     help: 'An ended analysis cannot change: start a new one.',
   },
+  ANALYSIS_NOT_ENDED: {
+    kind: 'Conflict',
+    code: Code.FAILED_PRECONDITION,
+    help: 'Wait with WatchAnalysis until it has ended, or cancel it.',
+  },
+  ANALYSIS_NOT_PAUSED: {
+    kind: 'Conflict',
+    code: Code.FAILED_PRECONDITION,
+    help: 'Only a paused analysis can be resumed.',
+  },
+  BATCH_NOT_FOUND: { kind: 'NotFound', help: 'Check the id; `docmesh batches list` shows the batches.' },
+  BATCH_CLOSED: {
+    kind: 'Conflict',
+    code: Code.FAILED_PRECONDITION,
+    help: 'A batch is complete when its stream has ended, or when it was cancelled: make another one.',
+  },
+  EMPTY_BATCH: { kind: 'Validation', help: 'Send the id of at least one document after the header.' },
+  BATCH_TOO_LARGE: { kind: 'QuotaExceeded', help: 'Make several batches.' },
+  JOB_NOT_FOUND: { kind: 'NotFound', help: 'Check the id; `docmesh jobs list` shows the jobs.' },
+  JOB_NOT_DEAD: {
+    kind: 'Conflict',
+    code: Code.FAILED_PRECONDITION,
+    help: 'Only a job that is dead can be run again: queue a new one.',
+  },
   NOTIFICATION_NOT_FOUND: { kind: 'NotFound', help: 'Check the id.' },
   DELIVERY_NOT_FOUND: { kind: 'NotFound', help: 'Check the id; ListDeliveries shows them.' },
   DELIVERY_NOT_FAILED: {
@@ -94,6 +121,28 @@ export const ERRORS = {
   },
   INSTANCE_NOT_FOUND: { kind: 'NotFound', help: 'Register again.' },
   STALE_INCARNATION: { kind: 'Conflict', help: 'A newer process uses this instance id: end this one.' },
+  INSTANCE_EXISTS: {
+    kind: 'Conflict',
+    code: Code.ALREADY_EXISTS,
+    help: 'Another process holds this instance id: choose another one, or a higher incarnation to replace it.',
+  },
+  LEASE_MISMATCH: {
+    kind: 'Authorization',
+    help: 'Only the holder may renew or end a lease: send the token that the lease came with.',
+  },
+  POLICY_NOT_FOUND: { kind: 'NotFound', help: 'The service has the default policy.' },
+  POLICIES_NOT_CONFIGURED: {
+    kind: 'Configuration',
+    help: 'Traffic policies are kept in PostgreSQL: start the registry with DATABASE_URL.',
+  },
+  SUBSCRIBER_NOT_FOUND: {
+    kind: 'NotFound',
+    help: 'Use a name that the message lists: a subscriber is known while its service runs, and a month after.',
+  },
+  EVENTS_NOT_CONFIGURED: {
+    kind: 'Configuration',
+    help: 'Events are kept in PostgreSQL: start the registry with DATABASE_URL.',
+  },
   METHOD_UNIMPLEMENTED: {
     kind: 'Internal',
     code: Code.UNIMPLEMENTED,
@@ -107,6 +156,14 @@ export const ERRORS = {
     kind: 'ExternalService',
     help: 'The service fails too often: wait for the time in RetryInfo.',
   },
+  THROTTLED: {
+    kind: 'ExternalService',
+    help: 'The service refuses most calls, so the caller did not ask: send fewer, or wait.',
+  },
+  FAULT_INJECTED: {
+    kind: 'ExternalService',
+    help: 'The traffic policy of the service injects this fault: `docmesh mesh traffic` shows it.',
+  },
   DEPENDENCY_UNAVAILABLE: {
     kind: 'ExternalService',
     help: 'A service behind this one is not available: try again.',
@@ -117,9 +174,21 @@ export const ERRORS = {
     kind: 'RateLimit',
     help: 'The instance has too much to do: try again, another one may answer.',
   },
+  METADATA_TOO_LARGE: {
+    kind: 'QuotaExceeded',
+    help: 'Send less metadata: names and values together may have 16 KiB.',
+  },
   SHUTTING_DOWN: { kind: 'Network', help: 'The instance is ending: another one will answer.' },
   DATABASE_UNAVAILABLE: { kind: 'Database', help: 'The database does not answer: try again.' },
-  STORAGE_UNAVAILABLE: { kind: 'Storage', help: 'The blob store cannot write: check the space on the disk.' },
+  STORAGE_UNAVAILABLE: {
+    kind: 'Storage',
+    help: 'The blob store cannot write: check the disk and its rights.',
+  },
+  STORAGE_FULL: {
+    kind: 'Storage',
+    code: Code.RESOURCE_EXHAUSTED,
+    help: 'The disk of the blob store is full: make room, then upload again.',
+  },
   INTERNAL: { kind: 'Internal', help: 'Give the request id to the operators: the log has the cause.' },
 } as const satisfies Record<string, Entry>
 

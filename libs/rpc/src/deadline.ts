@@ -6,9 +6,8 @@ import type { Layer } from './layer.ts'
  * aborts the call's signal when the deadline passes, and client calls made by the handler inherit the time that is left.
  */
 export function deadlineLayer(now: () => number = Date.now): Layer {
-  return (next) => async (call) => {
-    if (call.deadline <= now())
-      throw rpcError('DEADLINE_EXCEEDED', 'The deadline had passed when the call arrived.')
-    return next(call)
-  }
+  return (next) => (call) =>
+    call.deadline <= now()
+      ? Promise.reject(rpcError('DEADLINE_EXCEEDED', 'The deadline had passed when the call arrived.'))
+      : next(call)
 }

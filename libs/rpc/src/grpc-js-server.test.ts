@@ -1,12 +1,16 @@
+import { once } from 'node:events'
 import { connect } from 'node:net'
 import { DocumentServiceDefinition } from '@docmesh/contracts/document/v1/document'
 import { RegistryServiceDefinition } from '@docmesh/contracts/registry/v1/registry'
 import { eventually, tcpProxy } from '@docmesh/testing'
+import * as grpc from '@grpc/grpc-js'
 import { afterEach, describe, expect, it } from 'vitest'
+import { createGrpcJsServer } from './grpc-js-server.ts'
 import {
   type Client,
   Code,
   createClient,
+  fromGrpcStatus,
   grpcJsClient,
   grpcJsServer,
   type Handlers,
@@ -36,6 +40,7 @@ async function listen(
   return { listener, client: createClient(DocumentServiceDefinition, sendOver(connection)) }
 }
 
+const same = (bytes: Buffer): Buffer => bytes
 const forever = () => new Promise<never>(() => {})
 const chunk = (text: string) => ({ part: { $case: 'chunk', value: Buffer.from(text) } }) as const
 
@@ -237,4 +242,80 @@ describe('a server', () => {
     for await (const _ of client.downloadDocument({})) break
     await eventually(() => left.promise)
   })
+
+  it('closes connections that say nothing, or less than a client says first, and serves the others', async () => {
+    const handlers: Handlers<Documents> = { getDocument: async () => ({ document: { id: 'served' } }) }
+    const routes = routesOf(implement(DocumentServiceDefinition, handlers), [])
+    const listener = await createGrpcJsServer({ prefaceTimeoutMs: 300 }).listen('127.0.0.1:0', routes)
+    const connection = grpcJsClient.connect(listener.address)
+    releases.push(
+      () => listener.close(0),
+      () => connection.close(),
+    )
+    const client = createClient(DocumentServiceDefinition, sendOver(connection))
+    const serve = async () => expect((await client.getDocument({})).document?.id).toBe('served')
+    await serve()
+    const port = Number(listener.address.split(':')[1])
+    const silent = Array.from({ length: 500 }, () => connect(port, '127.0.0.1'))
+    const closed = Promise.all(silent.map((socket) => once(socket.resume(), 'close')))
+    await Promise.all(silent.map((socket) => once(socket, 'connect')))
+    for (const socket of silent.slice(0, 250)) socket.write('PRI * HTTP/2.0\r\n')
+    await serve()
+    await closed
+    await serve()
+  })
+
+  it('lets in every client of many that come at once, whoever leaves meanwhile', async () => {
+    const { listener } = await listen({})
+    const port = Number(listener.address.split(':')[1])
+    const sockets = Array.from({ length: 100 }, () => connect(port, '127.0.0.1'))
+    await Promise.all(sockets.map((socket) => once(socket, 'connect')))
+    const emptySettings = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0])
+    for (const socket of sockets) {
+      socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+      socket.write(emptySettings)
+    }
+    const [leaving, staying] = [sockets.slice(0, 50), sockets.slice(50)]
+    for (const socket of leaving) socket.destroy()
+    const answers = await Promise.all(staying.map((socket) => once(socket, 'data')))
+    for (const [frame] of answers) expect(frame[3]).toBe(4)
+    await listener.close(GRACE_MS)
+  })
+
+  it('does not wait for connections that say nothing when it closes', async () => {
+    const { listener } = await listen({})
+    const socket = connect(Number(listener.address.split(':')[1]), '127.0.0.1')
+    await once(socket, 'connect')
+    const gone = once(socket.resume(), 'close')
+    await Promise.all([listener.close(GRACE_MS), gone])
+  })
+
+  it.each(['GetDocument', 'DownloadDocument'])(
+    'refuses %s with more than 16 KiB of metadata, and takes what is less',
+    async (method) => {
+      const { listener } = await listen({
+        getDocument: async () => ({}),
+        async *downloadDocument() {
+          yield chunk('x')
+        },
+      })
+      const client = new grpc.Client(listener.address, grpc.credentials.createInsecure())
+      releases.push(() => client.close())
+      const statusWith = (bytes: number): Promise<grpc.StatusObject> =>
+        new Promise((resolve) => {
+          const big = new grpc.Metadata()
+          big.set('x-note', 'x'.repeat(bytes))
+          const path = `/docmesh.document.v1.DocumentService/${method}`
+          const call = client.makeServerStreamRequest(path, same, same, Buffer.alloc(0), big)
+          call.resume().on('error', () => {}) // `status` tells it too
+          call.on('status', resolve)
+        })
+      const refusal = await statusWith(16 * 1024)
+      expect([refusal.code, fromGrpcStatus(refusal).reason]).toEqual([
+        Code.RESOURCE_EXHAUSTED,
+        'METADATA_TOO_LARGE',
+      ])
+      expect((await statusWith(15 * 1024)).code).toBe(Code.OK)
+    },
+  )
 })

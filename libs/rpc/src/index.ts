@@ -6,15 +6,22 @@ export { type CallContext, currentCall, runDetached, runInCall } from './context
 export { deadlineLayer } from './deadline.ts'
 export { type Duration, durationOf, msOf } from './duration.ts'
 export { type FieldViolation, invalidRequest, RpcError, type RpcErrorOptions, rpcError } from './errors.ts'
-export { grpcJsClient } from './grpc-js-client.ts'
+export { createGrpcJsClient, type GrpcJsClientOptions, grpcJsClient } from './grpc-js-client.ts'
 export { grpcJsServer } from './grpc-js-server.ts'
+export { fromGrpcStatus, toGrpcStatus } from './grpc-js-status.ts'
 export { createHealthService, type HealthService } from './health.ts'
 export { type Call, compose, type Layer, type Next, settle } from './layer.ts'
 export type { Metadata } from './metadata.ts'
-export type { Method, MethodDefinition, ServiceDefinition } from './method.ts'
+export { isMetadataTooLarge, metadataTooLarge } from './metadata-limit.ts'
+export {
+  type Encoded,
+  encodeOnce,
+  type Method,
+  type MethodDefinition,
+  type ServiceDefinition,
+} from './method.ts'
 export { callLogFields, codeOfError, logLayer, metricsLayer } from './observe.ts'
 export { type Page, type PageRequest, pageFrom, readPage } from './paging.ts'
-export { reflectionServices } from './reflection.ts'
 export { type Handlers, type Implementation, implement, routesOf, unimplementedMethods } from './server.ts'
 export {
   type ClientTransport,

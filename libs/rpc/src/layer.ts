@@ -28,22 +28,22 @@ export const compose = (layers: readonly Layer[], inner: Next): Next =>
  * Calls `done` once when a call has ended, whatever its shape: for a streamed answer that is when the stream ends, fails
  * or is left by its reader.
  */
-export async function settle(
-  method: Method,
+export const settle = (
+  { responseStream }: Method,
   answer: Promise<unknown>,
   done: (error: unknown) => void,
-): Promise<unknown> {
-  let value: unknown
-  try {
-    value = await answer
-  } catch (error) {
-    done(error)
-    throw error
-  }
-  if (method.responseStream) return observed(value as AsyncIterable<unknown>, done)
-  done(undefined)
-  return value
-}
+): Promise<unknown> =>
+  answer.then(
+    (value) => {
+      if (responseStream) return observed(value as AsyncIterable<unknown>, done)
+      done(undefined)
+      return value
+    },
+    (error: unknown) => {
+      done(error)
+      throw error
+    },
+  )
 
 async function* observed(
   stream: AsyncIterable<unknown>,

@@ -39,6 +39,19 @@ export interface ServiceDefinition {
   readonly methods: Readonly<Record<string, MethodDefinition>>
 }
 
+const ENCODED = Symbol('encoded')
+
+/** A message in the form that it has on the wire: made once, it can be sent to many. */
+export interface Encoded<T = unknown> {
+  readonly [ENCODED]: Uint8Array
+  /** Never there: ties the bytes to their message. */
+  readonly message?: T
+}
+
+export const encodeOnce = <T>(type: MessageType<T>, message: T): Encoded<T> => ({
+  [ENCODED]: type.encode(message).finish(),
+})
+
 type Input<T> = T extends { fromPartial(object: infer P): unknown } ? P : never
 type Output<T> = T extends { fromPartial(object: never): infer M } ? M : never
 
@@ -51,7 +64,8 @@ export type ResponseOutput<M extends MethodDefinition> = Output<M['responseType'
 const IDEMPOTENCY = { IDEMPOTENT: 'idempotent', NO_SIDE_EFFECTS: 'safe' } as const
 
 const codecOf = (type: MessageType): Codec => ({
-  encode: (message) => type.encode(type.fromPartial(message as never)).finish(),
+  encode: (message) =>
+    (message as Partial<Encoded>)[ENCODED] ?? type.encode(type.fromPartial(message as never)).finish(),
   decode: (bytes) => type.decode(bytes),
 })
 

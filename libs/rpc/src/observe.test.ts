@@ -1,4 +1,5 @@
-import { createLogger, createMetrics } from '@docmesh/telemetry'
+import { createMetrics } from '@docmesh/telemetry'
+import { createLogger } from '@docmesh/telemetry/logger'
 import { describe, expect, it } from 'vitest'
 import { callOf } from './call.fixture.ts'
 import { Code } from './codes.ts'

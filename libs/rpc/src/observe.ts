@@ -1,4 +1,4 @@
-import type { CounterCell, HistogramCell, Logger, Metrics } from '@docmesh/telemetry'
+import type { CounterCell, HistogramCell, Logger, LogLevel, Metrics } from '@docmesh/telemetry'
 import { Code, codeName } from './codes.ts'
 import { currentCall } from './context.ts'
 import { RpcError } from './errors.ts'
@@ -50,6 +50,8 @@ export const codeOfError = (error: unknown): Code =>
       ? Code.CANCELLED
       : Code.INTERNAL
 
+/** What nobody would write need not be put together. */
+const LOGS_SUCCESS = new Set<LogLevel>(['trace', 'debug'])
 const SERVER_FAULTS = new Set<Code>([Code.UNKNOWN, Code.INTERNAL, Code.DATA_LOSS])
 
 /**
@@ -61,6 +63,7 @@ export function logLayer(logger: Logger): Layer {
     const { method } = call
     const begun = performance.now()
     return settle(method, next(call), (error) => {
+      if (error === undefined && !LOGS_SUCCESS.has(logger.level)) return
       const fields = { rpc: `${method.service}/${method.name}`, ms: Math.round(performance.now() - begun) }
       if (error === undefined) return logger.debug(fields, 'call answered')
       const { code } = outward(error)

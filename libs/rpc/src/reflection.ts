@@ -1,3 +1,4 @@
+// For servers only, so not among the exports of the index: the descriptors of descriptors cost a client 10 MB.
 // Server reflection (v1 and v1alpha) that serves buf's descriptor bytes unchanged. `@grpc/reflection` re-encodes them and
 // loses map fields and well-known types on the way (grpc-node #3018).
 import { readFileSync } from 'node:fs'

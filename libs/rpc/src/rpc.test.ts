@@ -18,12 +18,12 @@ import {
   invalidRequest,
   type Layer,
   RpcError,
-  reflectionServices,
   routesOf,
   rpcError,
   type ServiceDefinition,
   sendOver,
 } from './index.ts'
+import { reflectionServices } from './reflection.ts'
 
 const releases: (() => unknown)[] = []
 afterEach(async () => {

@@ -2,25 +2,30 @@ import { randomUUID } from 'node:crypto'
 import { type CallContext, runInCall } from './context.ts'
 import { rpcError } from './errors.ts'
 import { type Call, compose, type Layer, type Next } from './layer.ts'
-import { textOf } from './metadata.ts'
+import { type Metadata, textOf } from './metadata.ts'
 import {
+  type Encoded,
   type Method,
   type MethodDefinition,
   methodsOf,
   type RequestOutput,
   type ResponseInput,
+  type ResponseOutput,
   type ServiceDefinition,
 } from './method.ts'
 import { toTransportError } from './status.ts'
 import type { IncomingCall, Route } from './transport.ts'
 
+/** What a handler may answer: every field optional as in proto3, or the message as it goes on the wire. */
+type Answer<M extends MethodDefinition> = ResponseInput<M> | Encoded<ResponseOutput<M>>
+
 type ServerMethod<M extends MethodDefinition> = M['requestStream'] extends true
   ? M['responseStream'] extends true
-    ? (requests: AsyncIterable<RequestOutput<M>>, call: CallContext) => AsyncIterable<ResponseInput<M>>
-    : (requests: AsyncIterable<RequestOutput<M>>, call: CallContext) => Promise<ResponseInput<M>>
+    ? (requests: AsyncIterable<RequestOutput<M>>, call: CallContext) => AsyncIterable<Answer<M>>
+    : (requests: AsyncIterable<RequestOutput<M>>, call: CallContext) => Promise<Answer<M>>
   : M['responseStream'] extends true
-    ? (request: RequestOutput<M>, call: CallContext) => AsyncIterable<ResponseInput<M>>
-    : (request: RequestOutput<M>, call: CallContext) => Promise<ResponseInput<M>>
+    ? (request: RequestOutput<M>, call: CallContext) => AsyncIterable<Answer<M>>
+    : (request: RequestOutput<M>, call: CallContext) => Promise<Answer<M>>
 
 /**
  * What a service implements: a plain typed object, unary methods return a Promise, streams an AsyncIterable. A method
@@ -63,14 +68,41 @@ export function routesOf({ definition, handlers }: Implementation, layers: reado
   })
 }
 
-/** A call on the server: layers pass on the very call that they were given. */
-interface ServerCall extends Call {
-  readonly context: CallContext
+/**
+ * A call on the server, which is the context of its handler too: layers pass on the very call that they were given. Its
+ * signal costs something and is made when somebody asks: most unary handlers never do. A class, because each literal with
+ * a getter gets a hidden class of its own, which keeps the whole call in memory until the next full collection.
+ */
+class ServerCall implements Call, CallContext {
+  readonly method: Method
+  readonly metadata: Metadata
+  readonly deadline: number
+  readonly request: unknown
+  readonly requestId: string
+  readonly userId: string
+  readonly tenantId: string
+  readonly #incoming: IncomingCall
+
+  constructor(method: Method, incoming: IncomingCall, request: unknown) {
+    const { metadata, deadline } = incoming
+    this.method = method
+    this.metadata = metadata
+    this.deadline = deadline
+    this.request = request
+    this.requestId = textOf(metadata, 'x-request-id') || randomUUID()
+    this.userId = textOf(metadata, 'docmesh-user-id')
+    this.tenantId = textOf(metadata, 'docmesh-tenant-id')
+    this.#incoming = incoming
+  }
+
+  get signal(): AbortSignal {
+    return this.#incoming.signal
+  }
 }
 
 function callHandler(method: Method, handler: (request: unknown, context: CallContext) => unknown): Next {
   return async (call) => {
-    const answer = handler(call.request, (call as ServerCall).context)
+    const answer = handler(call.request, call as ServerCall)
     return method.responseStream ? answer : await (answer as Promise<unknown>)
   }
 }
@@ -84,34 +116,6 @@ const unimplemented =
     )
   }
 
-/** What costs something to make is made when somebody asks: most unary handlers never do. */
-function open(incoming: IncomingCall, method: Method, request: unknown): ServerCall {
-  const { metadata, deadline } = incoming
-  let requestId = textOf(metadata, 'x-request-id')
-  const context: CallContext = {
-    get requestId() {
-      requestId ||= randomUUID()
-      return requestId
-    },
-    userId: textOf(metadata, 'docmesh-user-id'),
-    tenantId: textOf(metadata, 'docmesh-tenant-id'),
-    deadline,
-    get signal() {
-      return incoming.signal
-    },
-  }
-  return {
-    method,
-    metadata,
-    deadline,
-    request,
-    context,
-    get signal() {
-      return incoming.signal
-    },
-  }
-}
-
 async function answerUnary(
   method: Method,
   next: Next,
@@ -119,8 +123,8 @@ async function answerUnary(
   bytes: Uint8Array,
 ): Promise<Uint8Array> {
   try {
-    const call = open(incoming, method, decode(method, bytes))
-    return method.response.encode(await runInCall(call.context, () => next(call)))
+    const call = new ServerCall(method, incoming, decode(method, bytes))
+    return method.response.encode(await runInCall(call, () => next(call)))
   } catch (error) {
     throw toTransportError(error)
   }
@@ -134,8 +138,9 @@ async function* answerStream(
 ): AsyncIterable<Uint8Array> {
   try {
     const decoded = decodeAll(method, requests)
-    const call = open(incoming, method, method.requestStream ? decoded : await first(method, decoded))
-    const answer = await runInCall(call.context, () => next(call))
+    const request = method.requestStream ? decoded : await first(method, decoded)
+    const call = new ServerCall(method, incoming, request)
+    const answer = await runInCall(call, () => next(call))
     if (!method.responseStream) {
       yield method.response.encode(answer)
       return
@@ -143,7 +148,7 @@ async function* answerStream(
     const iterator = (answer as AsyncIterable<unknown>)[Symbol.asyncIterator]()
     try {
       for (;;) {
-        const { done, value } = await runInCall(call.context, () => iterator.next())
+        const { done, value } = await runInCall(call, () => iterator.next())
         if (done) return
         yield method.response.encode(value)
       }
