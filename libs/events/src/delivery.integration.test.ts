@@ -1,93 +1,11 @@
-import { randomBytes } from 'node:crypto'
 import { DocumentCreated, DocumentErased } from '@docmesh/contracts/document/v1/events'
-import { openPostgres, type Postgres } from '@docmesh/postgres'
-import { eventually, tcpProxy, testDatabase } from '@docmesh/testing'
+import { eventually, tcpProxy } from '@docmesh/testing'
 import { jetstreamManager } from '@nats-io/jetstream'
 import { connect } from '@nats-io/transport-node'
 import { describe, expect, it } from 'vitest'
-import { connectEvents, type Events, type EventsOptions } from './events.ts'
+import { durableName } from './nats.ts'
 import { publish } from './store.ts'
-
-type Instance = { events: Events; db: Postgres; name: string; stop(): Promise<void> }
-type Severable = Instance & { sever(): void }
-
-const openWorld = async (natsUrl: string | undefined) => {
-  const stack = new AsyncDisposableStack()
-  const database = stack.use(await testDatabase())
-  const run = `T${randomBytes(5).toString('hex')}`
-  if (natsUrl !== undefined)
-    stack.defer(async () => {
-      const nc = await connect({ servers: natsUrl })
-      const { streams } = await jetstreamManager(nc)
-      for (const name of [run, `${run}_DLQ`]) await streams.delete(name).catch(() => {})
-      await nc.close()
-    })
-  const db = stack.use(await openPostgres({ url: database.url, schema: 'public' }))
-  await db.query(
-    `create table effects (n int generated always as identity, instance text, aggregate text, version bigint)`,
-  )
-
-  const start = async (options: Partial<EventsOptions> = {}, url = database.url): Promise<Instance> => {
-    const name = `instance-${randomBytes(4).toString('hex')}`
-    const own = await openPostgres({ url, schema: 'public', applicationName: name })
-    const events = await connectEvents({
-      db: own,
-      ...(natsUrl === undefined ? {} : { natsUrl }),
-      stream: run,
-      subjectPrefix: `${run}.`,
-      ackWaitMs: 1_000,
-      ...options,
-    })
-    let stopped: Promise<void> | undefined
-    const stop = (): Promise<void> => {
-      stopped ??= events.close().then(() => own.close())
-      return stopped
-    }
-    stack.defer(stop)
-    return { events, db: own, name, stop }
-  }
-
-  /** An instance that can lose the server to which it says that an event is done. */
-  const startSeverable = async (): Promise<Severable> => {
-    const proxy = stack.use(await tcpProxy(natsUrl ?? database.url))
-    const instance = await (natsUrl === undefined ? start({}, proxy.url) : start({ natsUrl: proxy.url }))
-    return { ...instance, sever: () => proxy.cut() }
-  }
-
-  const record = ({ name }: Instance, subscriber = 'audit') => ({
-    subscriber,
-    events: [DocumentCreated, DocumentErased],
-    backoff: () => 5,
-    handler: async (event: { aggregateId: string; version: bigint }, tx: Pick<Postgres, 'query'>) => {
-      await tx.query('insert into effects (instance, aggregate, version) values ($1, $2, $3)', [
-        name,
-        event.aggregateId,
-        event.version,
-      ])
-    },
-  })
-  const announce = (aggregateId: string, tx: Pick<Postgres, 'query'> = db) =>
-    publish(tx, DocumentCreated, DocumentCreated.fromPartial({ documentId: aggregateId }), {
-      aggregateType: 'document',
-      aggregateId,
-    })
-  const effects = async (): Promise<string[]> => {
-    const rows = await db.query<{ effect: string }>(
-      `select aggregate || ' ' || version as effect from effects order by n`,
-    )
-    return rows.map(({ effect }) => effect)
-  }
-  return {
-    db,
-    run,
-    start,
-    startSeverable,
-    record,
-    announce,
-    effects,
-    [Symbol.asyncDispose]: () => stack.disposeAsync(),
-  }
-}
+import { openWorld } from './world.fixture.ts'
 
 const natsUrl = process.env.TEST_NATS_URL
 const deliveries = [
@@ -264,15 +182,15 @@ describe.each(deliveries)('delivery over $name', ({ natsUrl }) => {
     expect(errors).toContain(`audit failed on ${DocumentCreated.$type} ${poison.id}: cannot swallow`)
 
     const id = letter?.id ?? 0n
-    await events.redrive(id)
+    expect(await events.redrive({ ids: [id] })).toBe(1n)
     await eventually(async () =>
       expect(await events.deadLetters()).toMatchObject([{ attempts: 4, redriving: false }]),
     )
     mended = true
-    await events.redrive(id)
+    await events.redrive({ subscriber: 'audit' })
     await eventually(async () => expect(await events.deadLetters()).toEqual([]))
     expect(await world.effects()).toEqual(['good 1', 'poison 1'])
-    await expect(events.redrive(id)).rejects.toThrow(`there is no dead letter ${id}`)
+    expect(await events.redrive({ ids: [id] })).toBe(0n)
   })
 
   it('puts an event that cannot be decoded aside at once', async () => {
@@ -315,6 +233,141 @@ describe.each(deliveries)('delivery over $name', ({ natsUrl }) => {
     await eventually(async () => expect(await world.effects()).toEqual(['a 1']))
     const seen = await world.db.query(`select subscriber from events.inbox`)
     expect(seen).toEqual([{ subscriber: 'audit' }])
+  })
+
+  it('delivers events again to one subscriber alone, in order, once per request, while new ones come', async () => {
+    await using world = await openWorld(natsUrl)
+    const instance = await world.start({ pollMs: 50 })
+    const { events } = instance
+    events.subscribe(world.record(instance))
+    const others: string[] = []
+    events.subscribe({
+      subscriber: 'mail',
+      events: [DocumentCreated],
+      handler: async ({ aggregateId }) => void others.push(aggregateId),
+    })
+    for (const id of ['a', 'b', 'c']) await world.announce(id)
+    await eventually(async () => expect(await world.effects()).toEqual(['a 1', 'b 1', 'c 1']))
+    await eventually(async () =>
+      expect(await events.subscribers()).toMatchObject([
+        { subscriber: 'audit', types: [DocumentCreated.$type, DocumentErased.$type] },
+        { subscriber: 'mail', types: [DocumentCreated.$type] },
+      ]),
+    )
+    const request = { subscriber: 'audit', fromPosition: await world.positionOf('b'), requestId: 'r1' }
+    expect(await Promise.all([events.replay(request), events.replay(request)])).toEqual([2n, 2n])
+    await world.announce('d')
+    await eventually(async () => expect(await world.effects()).toHaveLength(6))
+    const after = (await world.effects()).slice(3)
+    expect(after.filter((effect) => effect !== 'd 1')).toEqual(['b 1', 'c 1'])
+    expect(await events.replay(request)).toBe(2n)
+
+    const toPosition = await world.positionOf('a')
+    expect(await events.replay({ subscriber: 'audit', fromPosition: 1n, toPosition })).toBe(1n)
+    await eventually(async () => expect((await world.effects()).slice(6)).toEqual(['a 1']))
+    await eventually(() => expect(others).toEqual(['a', 'b', 'c', 'd']))
+    const types = [DocumentErased.$type]
+    expect(await events.replay({ subscriber: 'audit', fromPosition: 1n, types })).toBe(0n)
+    expect(await events.replay({ subscriber: 'nobody', fromPosition: 1n })).toBe(0n)
+  })
+
+  it('tries an event of a replay again, then puts it aside and goes on; a replay that works mends that', async () => {
+    await using world = await openWorld(natsUrl)
+    const instance = await world.start({ pollMs: 50 })
+    const { events } = instance
+    const { handler, ...rest } = world.record(instance)
+    const poisonous = new Map<string, number>()
+    events.subscribe({
+      ...rest,
+      maxAttempts: 3,
+      handler: async (event, tx) => {
+        await handler(event, tx)
+        const left = poisonous.get(event.aggregateId) ?? 0
+        poisonous.set(event.aggregateId, left - 1)
+        if (left > 0) throw new Error('cannot swallow')
+      },
+    })
+    for (const id of ['a', 'b', 'c']) await world.announce(id)
+    await eventually(async () => expect(await world.effects()).toEqual(['a 1', 'b 1', 'c 1']))
+
+    poisonous.set('a', 1).set('b', Number.POSITIVE_INFINITY)
+    await eventually(async () => expect(await events.subscribers()).toHaveLength(1))
+    expect(await events.replay({ subscriber: 'audit', fromPosition: 1n })).toBe(3n)
+    await eventually(async () => expect((await world.effects()).slice(3)).toEqual(['a 1', 'c 1']))
+    expect(await events.deadLetters()).toMatchObject([{ attempts: 3, envelope: { aggregateId: 'b' } }])
+
+    poisonous.clear()
+    const position = await world.positionOf('b')
+    await events.replay({ subscriber: 'audit', fromPosition: position, toPosition: position })
+    await eventually(async () => expect((await world.effects()).slice(5)).toEqual(['b 1']))
+    expect(await events.deadLetters()).toEqual([])
+  })
+
+  it('goes on with a replay when the instance that was at it leaves', async () => {
+    await using world = await openWorld(natsUrl)
+    const one = await world.start({ pollMs: 50 })
+    one.events.subscribe(world.record(one))
+    const expected = Array.from({ length: 30 }, (_, n) => `d${n} 1`)
+    for (let n = 0; n < 30; n++) await world.announce(`d${n}`)
+    await eventually(async () => expect(await world.effects()).toEqual(expected))
+    await eventually(async () => expect(await one.events.subscribers()).toHaveLength(1))
+    expect(await one.events.replay({ subscriber: 'audit', fromPosition: 1n })).toBe(30n)
+    await eventually(async () => expect((await world.effects()).length).toBeGreaterThan(30))
+    await one.stop()
+    const two = await world.start({ pollMs: 50 })
+    two.events.subscribe(world.record(two))
+    await eventually(async () => expect(await world.effects()).toEqual([...expected, ...expected]))
+    await eventually(async () => expect(await world.db.query('select from events.replays')).toEqual([]))
+  })
+
+  it('tries a dead letter once per request, and lists those of one subscriber in pages', async () => {
+    await using world = await openWorld(natsUrl)
+    const { events } = await world.start({ pollMs: 50 })
+    const refuse = {
+      events: [DocumentCreated],
+      maxAttempts: 1,
+      handler: () => Promise.reject(new Error('no')),
+    }
+    for (const subscriber of ['audit', 'mail']) events.subscribe({ subscriber, ...refuse })
+    await world.announce('a')
+    await world.announce('b')
+    await eventually(async () => expect(await events.deadLetters()).toHaveLength(4))
+    const [newest] = await events.deadLetters({ subscriber: 'audit', limit: 1 })
+    const [older] = await events.deadLetters({ subscriber: 'audit', limit: 1, beforeId: newest?.id })
+    expect([newest, older]).toMatchObject([
+      { subscriber: 'audit', envelope: { aggregateId: 'b' } },
+      { subscriber: 'audit', envelope: { aggregateId: 'a' } },
+    ])
+    const request = { ids: [newest?.id ?? 0n], requestId: 'r1' }
+    const attempts = async () =>
+      (await events.deadLetters({ subscriber: 'audit' })).map((letter) => letter.attempts)
+    expect(await events.redrive(request)).toBe(1n)
+    await eventually(async () => expect(await attempts()).toEqual([2, 1]))
+    expect(await events.redrive(request)).toBe(1n)
+    expect(await events.redrive({ subscriber: 'audit', requestId: 'r2' })).toBe(2n)
+    await eventually(async () => expect(await attempts()).toEqual([3, 2]))
+  })
+
+  it('knows what it has dealt with after the inbox was pruned', async () => {
+    await using world = await openWorld(natsUrl)
+    const before = await world.start()
+    before.events.subscribe(world.record(before))
+    for (const id of ['a', 'b']) await world.announce(id)
+    await eventually(async () => expect(await world.effects()).toEqual(['a 1', 'b 1']))
+    await before.stop()
+
+    const pruning = await world.start({ retentionMs: 1 })
+    await eventually(async () => expect(await world.db.query('select from events.inbox')).toEqual([]))
+    await world.db.query(`delete from events.cursors where name like 'audit:%'`)
+    if (natsUrl !== undefined) {
+      const nc = await connect({ servers: natsUrl })
+      const { consumers } = await jetstreamManager(nc)
+      await consumers.delete(world.run, durableName('audit', DocumentCreated.$type))
+      await nc.close()
+    }
+    pruning.events.subscribe(world.record(pruning))
+    await world.announce('c')
+    await eventually(async () => expect(await world.effects()).toEqual(['a 1', 'b 1', 'c 1']))
   })
 })
 

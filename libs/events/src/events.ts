@@ -1,67 +1,25 @@
 import { fileURLToPath } from 'node:url'
-import type { EventEnvelope } from '@docmesh/contracts/events/v1/envelope'
-import { migrate, type Postgres, type Queryable } from '@docmesh/postgres'
-import type { Metrics } from '@docmesh/telemetry'
-import { type DeadLetter, listDeadLetters, redriveNext, requestRedrive } from './dead-letters.ts'
+import { migrate } from '@docmesh/postgres'
+import { createBell } from './bell.ts'
+import { listDeadLetters, requestRedrive } from './dead-letters.ts'
 import type { Delivery } from './delivery.ts'
 import type { Interest } from './inbox.ts'
 import { jetStreamDelivery } from './jetstream-delivery.ts'
-import { type Loop, startLoop } from './loop.ts'
-import type { EventOf, MessageType } from './message.ts'
+import type { Loop } from './loop.ts'
 import { type JetStreamOptions, jetStreamConnection } from './nats.ts'
 import { observeEvents } from './observe.ts'
+import type { Events, EventsOptions } from './options.ts'
 import { postgresDelivery } from './postgres-delivery.ts'
+import { startPruning } from './pruning.ts'
 import { startRelay } from './relay.ts'
-import { CHANNEL, type Erase, erase, history, type Publish } from './store.ts'
-
-export type EventsOptions = {
-  /** Database of the service; the events live in its schema `events`, beside the state they announce. */
-  db: Postgres
-  /** Deliver over JetStream; without it, over PostgreSQL. */
-  natsUrl?: string | undefined
-  /** Put before every subscriber's name; default ''. */
-  subscriberPrefix?: string
-  /** Default `DOCMESH`; meshes that share a NATS server need streams of their own. */
-  stream?: string
-  /** Put before every NATS subject; default '' on the default stream, else the name of the stream and a dot. */
-  subjectPrefix?: string
-  /** How often to look without being notified; default 1 000. */
-  pollMs?: number
-  /** JetStream only: an instance silent for this long loses its message to another; default 5 000. */
-  ackWaitMs?: number
-  metrics?: Metrics
-  /** Hears of failed handlers and of servers that do not answer; everything goes on by itself. */
-  onError?: (error: Error) => void
-}
-
-export type SubscribeOptions<M extends MessageType> = {
-  /** Instances with one name share the work. */
-  subscriber: string
-  events: readonly M[]
-  /** Runs in a transaction: what it does in `tx` happens once per event. Do slow work before the first write. */
-  handler: (event: EventOf<M>, tx: Queryable) => Promise<void>
-  /** Then the event is a dead letter and the next one comes; default 5. */
-  maxAttempts?: number
-  /** Pause in milliseconds after failed attempt n, from 1; default 200 ms × 4ⁿ⁻¹, at most 30 s. */
-  backoff?: (attempt: number) => number
-}
-
-export type Subscription = { close(): Promise<void> }
-
-export type Events = {
-  publish: Publish
-  erase: Erase
-  subscribe<M extends MessageType>(options: SubscribeOptions<M>): Subscription
-  history(aggregateType: string, aggregateId: string): Promise<EventEnvelope[]>
-  /** Newest first; default 100. */
-  deadLetters(options?: { limit?: number }): Promise<DeadLetter[]>
-  /** Lets the subscriber try a dead letter once more; when it fails again it stays one. */
-  redrive(id: bigint): Promise<void>
-  close(): Promise<void>
-  [Symbol.asyncDispose](): Promise<void>
-}
+import { startRepairs } from './repairs.ts'
+import { requestReplay } from './replays.ts'
+import { CHANNEL, erase, history } from './store.ts'
+import { listSubscribers } from './subscribers.ts'
+import { tailLog } from './tail.ts'
 
 const DEFAULT_STREAM = 'DOCMESH'
+const MONTH_MS = 30 * 86_400_000
 const MIGRATIONS = fileURLToPath(new URL('../migrations', import.meta.url))
 const defaultBackoff = (attempt: number): number => Math.min(200 * 4 ** (attempt - 1), 30_000)
 
@@ -74,30 +32,40 @@ export const connectEvents = async ({
   subjectPrefix = stream === DEFAULT_STREAM ? '' : `${stream}.`,
   pollMs = 1_000,
   ackWaitMs = 5_000,
+  retentionMs = MONTH_MS,
   metrics,
   onError = () => {},
 }: EventsOptions): Promise<Events> => {
+  if (!(retentionMs > 0)) throw new RangeError(`retentionMs ${retentionMs}: more than 0`)
   await migrate(db, { schema: 'events', migrations: MIGRATIONS })
 
   const observed = observeEvents(metrics)
-  // What to wake, and for which type; undefined for all.
-  const loops = new Map<Loop, string | undefined>()
+  const closing = new AbortController()
+  // What to wake, and for which type; undefined for all, '' for none but when news may have been missed.
+  const loops = new Map<Pick<Loop, 'wake'>, string | undefined>()
+  const own = new Set<Loop>()
+  const run = (loop: Loop, wakenBy: string | undefined): Loop => {
+    loops.set(loop, wakenBy)
+    own.add(loop)
+    return loop
+  }
   const listener = await db.listen(CHANNEL, (type) => {
     for (const [loop, wanted] of loops)
       if (type === '' || wanted === undefined || type === wanted) loop.wake()
   })
+  own.add(startPruning({ db, retentionMs, onError }))
 
   const openDelivery = (): Delivery => {
     if (natsUrl === undefined) return postgresDelivery({ db, pollMs })
     const options: JetStreamOptions = { natsUrl, stream, subjectPrefix, ackWaitMs }
     const nats = jetStreamConnection(options)
-    loops.set(startRelay({ db, nats, options, pollMs, onError }), undefined)
+    run(startRelay({ db, nats, options, pollMs, onError }), undefined)
     return jetStreamDelivery({ db, nats, options })
   }
   const delivery = openDelivery()
 
   const subscribe: Events['subscribe'] = ({
-    subscriber,
+    subscriber: name,
     events,
     handler,
     maxAttempts = 5,
@@ -105,34 +73,50 @@ export const connectEvents = async ({
   }) => {
     if (!Number.isInteger(maxAttempts) || maxAttempts < 1)
       throw new RangeError(`maxAttempts ${maxAttempts}: at least 1`)
-    const own: Loop[] = []
-    for (const type of events) {
-      const interest: Interest = {
-        subscriber: `${subscriberPrefix}${subscriber}`,
-        type,
-        handler: handler as Interest['handler'],
-        maxAttempts,
-        backoff,
-        onError,
-        observe: observed.attempt,
-      }
-      const redrive = startLoop(async () => ((await redriveNext(db, interest)) ? 0 : pollMs), onError)
-      const deliver = delivery.consume(interest)
-      loops.set(deliver, type.$type)
-      loops.set(redrive, '')
-      own.push(deliver, redrive)
-    }
+    const subscriber = `${subscriberPrefix}${name}`
+    const interestIn = (type: Interest['type']): Interest => ({
+      subscriber,
+      type,
+      handler: handler as Interest['handler'],
+      maxAttempts,
+      backoff,
+      onError,
+      observe: observed.attempt,
+    })
+    const interests = new Map(events.map((type) => [type.$type as string, interestIn(type)]))
+    const started = [
+      run(startRepairs({ db, subscriber, interests, pollMs, onError }), ''),
+      ...[...interests].map(([type, interest]) => run(delivery.consume(interest), type)),
+    ]
     return {
       close: async () => {
-        for (const loop of own) loops.delete(loop)
-        await Promise.all(own.map((loop) => loop.close()))
+        for (const loop of started) {
+          loops.delete(loop)
+          own.delete(loop)
+        }
+        await Promise.all(started.map((loop) => loop.close()))
       },
     }
   }
 
+  async function* tail(options: Parameters<Events['tail']>[0]): ReturnType<Events['tail']> {
+    const bell = createBell()
+    const ear = { wake: bell.ring }
+    const signal = AbortSignal.any([options.signal, closing.signal])
+    loops.set(ear, undefined)
+    try {
+      yield* tailLog({ db, bell, pollMs }, { ...options, signal })
+    } catch (error) {
+      if (!signal.aborted) throw error // the database may close under a tail that ends
+    } finally {
+      loops.delete(ear)
+    }
+  }
+
   const close = async (): Promise<void> => {
+    closing.abort()
     await listener.close()
-    await Promise.all([...loops.keys()].map((loop) => loop.close()))
+    await Promise.all([...own].map((loop) => loop.close()))
     loops.clear()
     await delivery.close()
   }
@@ -142,8 +126,11 @@ export const connectEvents = async ({
     erase,
     subscribe,
     history: (aggregateType, aggregateId) => history(db, aggregateType, aggregateId),
-    deadLetters: ({ limit = 100 } = {}) => listDeadLetters(db, limit),
-    redrive: (id) => requestRedrive(db, id),
+    tail,
+    subscribers: () => listSubscribers(db, retentionMs),
+    replay: (options) => requestReplay(db, options),
+    deadLetters: (options) => listDeadLetters(db, options),
+    redrive: (options) => requestRedrive(db, options),
     close,
     [Symbol.asyncDispose]: close,
   }

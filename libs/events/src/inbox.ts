@@ -15,11 +15,14 @@ export type Interest = {
   observe: Observe
 }
 
-/** Hears how every attempt ended. */
+/** What one subscriber hears of, by type. */
+export type Interests = ReadonlyMap<string, Interest>
+
+/** Hears how every attempt ended; `replayed` is a success of an event that was asked for again. */
 export type Observe = (
   subscriber: string,
   envelope: EventEnvelope,
-  outcome: 'success' | 'failure' | 'duplicate' | 'dead_letter',
+  outcome: 'success' | 'failure' | 'duplicate' | 'dead_letter' | 'replayed',
 ) => void
 
 export type Outcome = { state: 'handled' } | { state: 'retry'; afterMs: number } | { state: 'dead' }
@@ -30,7 +33,10 @@ type Standing = { seen: boolean; due_in_ms: number }
 
 const readStanding = async (tx: Queryable, subscriber: string, eventId: string): Promise<Standing> => {
   const [row] = await tx.query<Standing>(
-    `select exists (select from events.inbox where subscriber = $1 and event_id = $2) as seen,
+    `select exists (select from events.inbox where subscriber = $1 and event_id = $2) or exists (
+         select from events.log join events.subscribers using (type)
+         where log.id = events.log_id($2) and subscriber = $1
+           and (log.xid, log.position) <= (handled_xid, handled_position)) as seen,
        coalesce((select ceil(extract(epoch from next_at - clock_timestamp()) * 1000)::int
                  from events.attempts where subscriber = $1 and event_id = $2), 0) as due_in_ms`,
     [subscriber, eventId],
@@ -83,7 +89,9 @@ const recordFailure = async (
   }
   await tx.query(
     `insert into events.dead_letters (subscriber, event_id, type, envelope, reason, attempts)
-     values ($1, $2, $3, $4, $5, $6)`,
+     values ($1, $2, $3, $4, $5, $6)
+     on conflict (subscriber, event_id) do update set reason = excluded.reason, failed_at = now(),
+       attempts = dead_letters.attempts + excluded.attempts, redrive_requested_at = null`,
     [
       subscriber,
       envelope.id,
@@ -96,19 +104,42 @@ const recordFailure = async (
   return { state: 'dead' }
 }
 
+/** After the handler, not before: a transaction that has written holds up every reader of the log until it ends. */
+const settle = (tx: Queryable, subscriber: string, eventId: string): Promise<unknown> =>
+  tx.query(
+    `with forgotten as (delete from events.attempts where subscriber = $1 and event_id = $2)
+     insert into events.inbox (subscriber, event_id) values ($1, $2)`,
+    [subscriber, eventId],
+  )
+
+/** What was handled at last is no dead letter any more. */
+const settleAgain = (
+  tx: Queryable,
+  subscriber: string,
+  eventId: string,
+  state: Outcome['state'],
+): Promise<unknown> =>
+  tx.query(
+    `with forgotten as (delete from events.attempts where subscriber = $1 and event_id = $2)
+     delete from events.dead_letters where subscriber = $1 and event_id = $2 and $3`,
+    [subscriber, eventId, state === 'handled'],
+  )
+
 /**
  * One attempt at one event, exactly once in its effects: the handler, the inbox row and the count of attempts are in
  * `tx`. The last failure, or a payload that cannot be decoded, makes the event a dead letter. The caller holds the
- * lock on this subscriber's copy of the event. An event that was erased has nothing to say and is passed over.
+ * lock on this subscriber's copy of the event. An event that was erased has nothing to say and is passed over. With
+ * `again` the inbox has no say: the caller keeps count of what was asked for.
  */
 export const attempt = async (
   tx: Queryable,
   interest: Interest,
   envelope: EventEnvelope,
+  { again = false }: { again?: boolean } = {},
 ): Promise<Outcome> => {
   const { subscriber, observe } = interest
   const { seen, due_in_ms: dueInMs } = await readStanding(tx, subscriber, envelope.id)
-  if (seen) {
+  if (seen && !again) {
     observe(subscriber, envelope, 'duplicate')
     return { state: 'handled' }
   }
@@ -118,13 +149,9 @@ export const attempt = async (
   const { error } = erased ? {} : await runHandler(tx, interest, envelope)
   const outcome: Outcome =
     error === undefined ? { state: 'handled' } : await recordFailure(tx, interest, envelope, error)
-  observe(subscriber, envelope, OBSERVED[outcome.state])
+  observe(subscriber, envelope, again && error === undefined ? 'replayed' : OBSERVED[outcome.state])
   if (outcome.state === 'retry') return outcome
-  // After the handler, not before: a transaction that has written holds up every reader of the log until it ends.
-  await tx.query(
-    `with forgotten as (delete from events.attempts where subscriber = $1 and event_id = $2)
-     insert into events.inbox (subscriber, event_id) values ($1, $2)`,
-    [subscriber, envelope.id],
-  )
+  if (again) await settleAgain(tx, subscriber, envelope.id, outcome.state)
+  else await settle(tx, subscriber, envelope.id)
   return outcome
 }

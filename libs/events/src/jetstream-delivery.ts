@@ -2,7 +2,7 @@ import { EventEnvelope } from '@docmesh/contracts/events/v1/envelope'
 import type { Postgres } from '@docmesh/postgres'
 import type { JetStreamClient, JsMsg } from '@nats-io/jetstream'
 import type { Delivery } from './delivery.ts'
-import { attempt, type Interest, reasonOf } from './inbox.ts'
+import { attempt, type Interest, type Outcome, reasonOf } from './inbox.ts'
 import { type Loop, startLoop } from './loop.ts'
 import { decodeEnvelope, UndecodableError } from './message.ts'
 import { ensureConsumer, type JetStreamConnection, type JetStreamOptions } from './nats.ts'
@@ -15,16 +15,17 @@ type JetStreamDeliveryOptions = {
 }
 
 const BUSY_PAUSE_MS = 200
-const PULL = { max_messages: 1, expires: 5_000, idle_heartbeat: 1_000, abort_on_missing_resource: true }
+/** The consumer lets one message out at a time; a longer standing order saves asking for the next. */
+const PULL = { max_messages: 100, expires: 5_000, idle_heartbeat: 1_000, abort_on_missing_resource: true }
 
 /** Pulls from one durable consumer per subscriber and event type; the handler's effects are in PostgreSQL as ever. */
 export const jetStreamDelivery = ({ db, nats, options }: JetStreamDeliveryOptions): Delivery => {
-  const handle = async (js: JetStreamClient, interest: Interest, bytes: Uint8Array): Promise<number> => {
+  const handle = async (js: JetStreamClient, interest: Interest, bytes: Uint8Array): Promise<Outcome> => {
     const envelope = decodeEnvelope(bytes)
     return db.transaction(async (tx) => {
-      if (!(await tryLock(tx, `${interest.subscriber}:${envelope.id}`))) return BUSY_PAUSE_MS
+      if (!(await tryLock(tx, `${interest.subscriber}:${envelope.id}`)))
+        return { state: 'retry', afterMs: BUSY_PAUSE_MS }
       const outcome = await attempt(tx, interest, envelope)
-      if (outcome.state === 'retry') return outcome.afterMs
       // Inside the transaction: if this fails the event stays undecided and comes again.
       if (outcome.state === 'dead')
         await js.publish(
@@ -32,16 +33,17 @@ export const jetStreamDelivery = ({ db, nats, options }: JetStreamDeliveryOption
           EventEnvelope.encode(envelope).finish(),
           { msgID: `${interest.subscriber}:${envelope.id}` },
         )
-      return 0
+      return outcome
     })
   }
 
   const receive = async (js: JetStreamClient, interest: Interest, message: JsMsg): Promise<void> => {
     const heartbeat = setInterval(() => message.working(), options.ackWaitMs / 3).unref()
     try {
-      const againAfterMs = await handle(js, interest, message.data)
-      if (againAfterMs > 0) message.nak(againAfterMs)
-      else message.ack()
+      const outcome = await handle(js, interest, message.data)
+      if (outcome.state === 'handled') message.ack()
+      else if (outcome.state === 'dead') message.term('dead letter')
+      else message.nak(outcome.afterMs)
     } catch (error) {
       interest.onError(error as Error)
       if (error instanceof UndecodableError) message.term()

@@ -37,7 +37,11 @@ export const startRelay = ({ db, nats, options, pollMs, onError }: RelayOptions)
           { msgID: envelope.id },
         )
       const last = settled.at(-1)
-      if (last !== undefined) await moveCursor(tx, cursor, last)
+      if (last !== undefined) {
+        // A crash that undoes it publishes again: not worth a trip to the disk, which the next event would wait for.
+        await tx.query('set local synchronous_commit to off')
+        await moveCursor(tx, cursor, last)
+      }
       if (batch.length > settled.length) return settling.next()
       settling.reset()
       return batch.length === BATCH ? 0 : pollMs

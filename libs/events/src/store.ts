@@ -156,8 +156,11 @@ export const history = async (
   return rows.map(toEnvelope)
 }
 
+/** A place in the order of readers: transaction id, then position. */
+export type Place = { xid: string; position: bigint }
+
 /** An event of the log, where it stands, and whether every transaction that could come before it has ended. */
-export type Logged = { envelope: EventEnvelope; xid: string; position: bigint; settled: boolean }
+export type Logged = Place & { envelope: EventEnvelope; settled: boolean }
 
 /** The next events behind a cursor, of one type or of all, in the order in which every reader sees them. */
 export const readAfterCursor = async (
@@ -185,7 +188,64 @@ export const readAfterCursor = async (
   }))
 }
 
-export const moveCursor = async (tx: Queryable, cursor: string, { xid, position }: Logged): Promise<void> => {
+export type Range = {
+  /** Full message names; none for all. */
+  types?: readonly string[]
+  aggregateId?: string
+  after: Place
+  /** Only of transactions before this one. */
+  beforeXid: string
+  fromPosition?: bigint | undefined
+  toPosition?: bigint
+  /** Only what this snapshot sees. */
+  seenBy?: string
+  /** Only what this snapshot does not see. */
+  unseenBy?: string
+  limit: number
+}
+
+/** The next events in some part of the log, in the order in which every reader sees them. */
+export const readRange = async (
+  db: Queryable,
+  {
+    types = [],
+    aggregateId = '',
+    after,
+    beforeXid,
+    fromPosition,
+    toPosition,
+    seenBy,
+    unseenBy,
+    limit,
+  }: Range,
+): Promise<(Place & { envelope: EventEnvelope })[]> => {
+  const rows = await db.query<Row & Place>(
+    `select ${COLUMNS}, log.xid::text, log.position
+     from events.log
+     where (log.xid, log.position) > ($1::xid8, $2) and log.xid < $3::xid8
+       and (cardinality($4::text[]) = 0 or log.type = any($4)) and ($5 = '' or log.aggregate_id = $5)
+       and ($6::bigint is null or log.position >= $6) and ($7::bigint is null or log.position <= $7)
+       and ($8::pg_snapshot is null or pg_visible_in_snapshot(log.xid, $8))
+       and ($9::pg_snapshot is null or not pg_visible_in_snapshot(log.xid, $9))
+     order by log.xid, log.position
+     limit $10`,
+    [
+      after.xid,
+      after.position,
+      beforeXid,
+      types,
+      aggregateId,
+      fromPosition ?? null,
+      toPosition ?? null,
+      seenBy ?? null,
+      unseenBy ?? null,
+      limit,
+    ],
+  )
+  return rows.map((row) => ({ envelope: toEnvelope(row), xid: row.xid, position: row.position }))
+}
+
+export const moveCursor = async (tx: Queryable, cursor: string, { xid, position }: Place): Promise<void> => {
   await tx.query(
     `insert into events.cursors (name, xid, position) values ($1, $2, $3)
      on conflict (name) do update set xid = excluded.xid, position = excluded.position`,
