@@ -1,7 +1,7 @@
 import { Code, rpcError, TransportError } from '@docmesh/rpc'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { endpointNamed } from './endpoint.fixture.ts'
-import { type Step, scriptedMesh } from './scripted-mesh.fixture.ts'
+import { type Step, scriptedMesh, settled } from './scripted-mesh.fixture.ts'
 
 const unavailable = () => new TransportError(Code.UNAVAILABLE, 'going away')
 const dropped = () => new TransportError(Code.UNAVAILABLE, 'x', {}, { connectionFailed: true })
@@ -19,20 +19,10 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-/** Lets time pass until the call has ended; answers with what it rejected with, if it did. */
-async function ended<T>(call: Promise<T>): Promise<{ value?: T; error?: unknown }> {
-  const result = call.then(
-    (value) => ({ value }),
-    (error: unknown) => ({ error }),
-  )
-  await vi.runAllTimersAsync()
-  return result
-}
-
 describe('a method that may be repeated', () => {
   it('is sent to another endpoint when the first is not available, and says that it is a repetition', async () => {
     const { client, arrivals } = scriptedMesh({ script: firstFails(unavailable()) })
-    const { value } = await ended(client().getDocument({}))
+    const { value } = await settled(client().getDocument({}))
     expect(arrivals.map(({ attempt }) => attempt)).toEqual([undefined, '1'])
     expect(arrivals[1]?.id).not.toBe(arrivals[0]?.id)
     expect(value?.document?.id).toBe(arrivals[1]?.id)
@@ -40,7 +30,7 @@ describe('a method that may be repeated', () => {
 
   it('is sent three times at most, each time to another endpoint, with growing delays', async () => {
     const { client, arrivals } = scriptedMesh({ script: unavailable })
-    expect((await ended(client().getDocument({}))).error).toMatchObject({ code: Code.UNAVAILABLE })
+    expect((await settled(client().getDocument({}))).error).toMatchObject({ code: Code.UNAVAILABLE })
     expect(arrivals.map(({ id }) => id).toSorted()).toEqual(['a', 'b', 'c'])
     expect(arrivals.map(({ atMs }) => atMs - 1_000_000)).toEqual([0, 25, 75])
   })
@@ -49,7 +39,7 @@ describe('a method that may be repeated', () => {
     'is repeated after %s',
     async (reason) => {
       const { client, arrivals } = scriptedMesh({ script: firstFails(rpcError(reason, 'x')) })
-      expect((await ended(client().getDocument({}))).error).toBeUndefined()
+      expect((await settled(client().getDocument({}))).error).toBeUndefined()
       expect(arrivals).toHaveLength(2)
     },
   )
@@ -58,17 +48,23 @@ describe('a method that may be repeated', () => {
     'is not repeated after %s',
     async (reason) => {
       const { client, arrivals } = scriptedMesh({ script: firstFails(rpcError(reason, 'x')) })
-      expect((await ended(client().getDocument({}))).error).toMatchObject({ reason })
+      expect((await settled(client().getDocument({}))).error).toMatchObject({ reason })
       expect(arrivals).toHaveLength(1)
     },
   )
+
+  it('is sent again when its connection broke on the way', async () => {
+    const { client, arrivals } = scriptedMesh({ script: firstFails(dropped()) })
+    expect((await settled(client().getDocument({}))).error).toBeUndefined()
+    expect(arrivals.map(({ atMs }) => atMs - 1_000_000)).toEqual([0, 25])
+  })
 
   it('is sent to the same endpoint again when there is no other', async () => {
     const { client, arrivals } = scriptedMesh({
       endpoints: [endpointNamed('a')],
       script: firstFails(unavailable()),
     })
-    expect((await ended(client().getDocument({}))).value?.document?.id).toBe('a')
+    expect((await settled(client().getDocument({}))).value?.document?.id).toBe('a')
     expect(arrivals.map(({ id }) => id)).toEqual(['a', 'a'])
   })
 })
@@ -81,20 +77,20 @@ describe('a method that must not be repeated', () => {
     ['the server is ending', rpcError('SHUTTING_DOWN', 'x')],
   ])('is sent once if %s', async (_, step) => {
     const { client, arrivals } = scriptedMesh({ script: firstFails(step) })
-    expect((await ended(client('none').updateDocument({}))).error).toMatchObject({ code: Code.UNAVAILABLE })
+    expect((await settled(client('none').updateDocument({}))).error).toMatchObject({ code: Code.UNAVAILABLE })
     expect(arrivals).toHaveLength(1)
   })
 
-  it('is sent again if it certainly never left', async () => {
+  it('is sent again at once if it certainly never left', async () => {
     const { client, arrivals } = scriptedMesh({ script: firstFails(refused()) })
-    expect((await ended(client('none').updateDocument({}))).error).toBeUndefined()
-    expect(arrivals).toHaveLength(2)
+    expect((await settled(client('none').updateDocument({}))).error).toBeUndefined()
+    expect(arrivals.map(({ atMs }) => atMs - 1_000_000)).toEqual([0, 0])
   })
 
   it('whose requests are a stream is not sent again even then: the stream has been read', async () => {
     const { client, arrivals } = scriptedMesh({ script: firstFails(refused()) })
     async function* parts() {}
-    expect((await ended(client('idempotent').uploadDocument(parts()))).error).toMatchObject({
+    expect((await settled(client('idempotent').uploadDocument(parts()))).error).toMatchObject({
       reason: 'NO_ENDPOINT',
     })
     expect(arrivals).toHaveLength(1)
@@ -104,7 +100,7 @@ describe('a method that must not be repeated', () => {
 describe('the next attempt', () => {
   it('waits as long as the server asked', async () => {
     const { client, arrivals } = scriptedMesh({ script: firstFails(pushback(700)) })
-    await ended(client().getDocument({}))
+    await settled(client().getDocument({}))
     expect(arrivals.map(({ atMs }) => atMs - 1_000_000)).toEqual([0, 700])
   })
 
@@ -112,7 +108,7 @@ describe('the next attempt', () => {
     'does not come when the server asked for none (%s)',
     async (idempotency) => {
       const { client, arrivals } = scriptedMesh({ script: firstFails(pushback(-1)) })
-      expect((await ended(client(idempotency).getDocument({}))).error).toMatchObject({
+      expect((await settled(client(idempotency).getDocument({}))).error).toMatchObject({
         code: Code.UNAVAILABLE,
       })
       expect(arrivals).toHaveLength(1)
@@ -121,16 +117,16 @@ describe('the next attempt', () => {
 
   it('does not come when it would begin after the deadline', async () => {
     const { client, arrivals } = scriptedMesh({ script: unavailable })
-    await ended(client().getDocument({}, { timeoutMs: 25 }))
+    await settled(client().getDocument({}, { timeoutMs: 25 }))
     expect(arrivals).toHaveLength(1)
-    await ended(client().getDocument({}, { timeoutMs: 60 }))
+    await settled(client().getDocument({}, { timeoutMs: 60 }))
     expect(arrivals).toHaveLength(3)
   })
 
   it('does not come when the caller has left', async () => {
     const leave = new AbortController()
     const { client, arrivals } = scriptedMesh({ script: unavailable })
-    const call = ended(client().getDocument({}, { signal: leave.signal }))
+    const call = settled(client().getDocument({}, { signal: leave.signal }))
     leave.abort()
     expect((await call).error).toBeDefined()
     expect(arrivals).toHaveLength(1)
@@ -139,7 +135,7 @@ describe('the next attempt', () => {
   it('does not come when the budget of retries is spent', async () => {
     const { client, arrivals, metrics } = scriptedMesh({ script: refused })
     await vi.advanceTimersByTimeAsync(0)
-    for (let i = 0; i < 150; i++) await ended(client().getDocument({}))
+    for (let i = 0; i < 150; i++) await settled(client().getDocument({}))
     const retries = arrivals.length - 150
     expect(retries).toBeGreaterThan(100)
     expect(retries).toBeLessThanOrEqual(100 + 0.2 * 150)
@@ -151,14 +147,14 @@ describe('the next attempt', () => {
 
 describe('the circuit breaker', () => {
   const failReads = async ({ client }: ReturnType<typeof scriptedMesh>, times = 20) => {
-    for (let i = 0; i < times; i++) await ended(client().getDocument({}))
+    for (let i = 0; i < times; i++) await settled(client().getDocument({}))
   }
 
   it('opens after 20 calls that failed, and then answers by itself', async () => {
     const mesh = scriptedMesh({ script: broken })
     await failReads(mesh)
     expect(mesh.arrivals).toHaveLength(20)
-    const { error } = await ended(mesh.client().getDocument({}))
+    const { error } = await settled(mesh.client().getDocument({}))
     expect(error).toMatchObject({
       code: Code.UNAVAILABLE,
       reason: 'CIRCUIT_OPEN',
@@ -171,15 +167,15 @@ describe('the circuit breaker', () => {
     const mesh = scriptedMesh({ script: (_, at) => (at < 20 ? broken() : 'ok') })
     await failReads(mesh)
     expect(mesh.breaker('read')).toBe('OPEN')
-    expect((await ended(mesh.client().updateDocument({}))).error).toBeUndefined()
-    expect((await ended(Array.fromAsync(mesh.client().downloadDocument({})))).error).toBeUndefined()
+    expect((await settled(mesh.client().updateDocument({}))).error).toBeUndefined()
+    expect((await settled(Array.fromAsync(mesh.client().downloadDocument({})))).error).toBeUndefined()
   })
 
   it('closes again after three calls that succeeded', async () => {
     const mesh = scriptedMesh({ script: (_, at) => (at < 20 ? broken() : 'ok') })
     await failReads(mesh)
     await vi.advanceTimersByTimeAsync(10_000)
-    for (let i = 0; i < 3; i++) expect((await ended(mesh.client().getDocument({}))).error).toBeUndefined()
+    for (let i = 0; i < 3; i++) expect((await settled(mesh.client().getDocument({}))).error).toBeUndefined()
     expect(mesh.breaker('read')).toBe('CLOSED')
   })
 
@@ -215,7 +211,7 @@ describe('the circuit breaker', () => {
 describe('a streamed answer', () => {
   it('is asked of another endpoint as long as nothing of it has come', async () => {
     const { client, arrivals } = scriptedMesh({ script: firstFails(rpcError('SHUTTING_DOWN', 'x')) })
-    const { value } = await ended(Array.fromAsync(client().downloadDocument({})))
+    const { value } = await settled(Array.fromAsync(client().downloadDocument({})))
     expect(value).toHaveLength(2)
     expect(arrivals).toHaveLength(2)
   })
@@ -226,7 +222,7 @@ describe('a streamed answer', () => {
     const reading = async () => {
       for await (const message of client().downloadDocument({})) received.push(message)
     }
-    expect((await ended(reading())).error).toMatchObject({ code: Code.INTERNAL })
+    expect((await settled(reading())).error).toMatchObject({ code: Code.INTERNAL })
     expect(received).toHaveLength(1)
     expect(arrivals).toHaveLength(1)
   })
@@ -246,7 +242,7 @@ describe('before the first state of the mesh is known', () => {
     await vi.advanceTimersByTimeAsync(3_000)
     set.update([endpointNamed('a')])
     synced.resolve()
-    expect((await ended(call)).value?.document?.id).toBe('a')
+    expect((await settled(call)).value?.document?.id).toBe('a')
   })
 
   it('a call waits 5 s or until its deadline, then says that there is no endpoint', async () => {

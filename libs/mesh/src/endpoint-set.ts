@@ -1,174 +1,234 @@
 import {
+  checkRange,
   createEjection,
-  createPeakEwma,
-  type Ejection,
-  type FailureKind,
-  inPanic,
+  type EjectionReason,
+  type EjectionSnapshot,
+  findOutliers,
   maxEjected,
-  type PeakEwma,
+  rendezvousScore,
 } from '@docmesh/resilience'
+import { type Candidates, candidatesOf, type Pool, poolOf } from './candidates.ts'
 import type { Endpoint } from './endpoint.ts'
+import { createEndpointChoice } from './endpoint-choice.ts'
+import { type Entry, firstImpression, isEjected, isHealthy, isReady, typicalMs } from './endpoint-entry.ts'
+import type { NoPick, Pick, PickOptions } from './pick.ts'
 
-/** How a call to an endpoint ended, as far as choosing endpoints cares. `NONE`: nobody can tell. */
-export type Outcome = 'SUCCESS' | FailureKind | 'NONE'
-
-export interface Pick {
-  readonly endpoint: Endpoint
-  /** To be called exactly once, when the call has ended. `pushbackMs` is the server's wish for the next attempt. */
-  done(outcome: Outcome, pushbackMs?: number): void
-}
+export type { NoPick, Outcome, Pick, PickOptions } from './pick.ts'
 
 export interface EndpointSet {
   /** Replaces the endpoints; what is known of those that stay is kept. */
   update(endpoints: readonly Endpoint[]): void
-  /** Chooses an endpoint, avoiding the instances in `avoid` while there is another one. */
-  pick(avoid?: ReadonlySet<string>): Pick | undefined
-  /** Endpoints that a pick would consider now. */
+  pick(options?: PickOptions): Pick | NoPick
+  /** Endpoints that are well, not ejected and not draining. */
   available(): number
+  /** What this client found out by itself (gRFC A17), beside what the registry says. */
+  setClientHealth(instanceId: string, healthy: boolean): void
   list(): readonly EndpointView[]
+  /** Compares the endpoints with each other and ejects those that stand out (gRFC A50); to be called every 10 s. */
+  sweep(): void
 }
 
 export interface EndpointView {
   readonly endpoint: Endpoint
   readonly state: 'ready' | 'ejected' | 'unhealthy' | 'draining'
+  /** False outside this client's subset, where only calls with a key go. */
+  readonly inUse: boolean
   readonly estimateMs: number
   readonly pending: number
 }
+
+export type EndpointEvent =
+  | {
+      readonly kind: 'ejected'
+      readonly endpoint: Endpoint
+      readonly reason: Exclude<EjectionReason, 'probe_failed'>
+    }
+  | { readonly kind: 'readmitted'; readonly endpoint: Endpoint }
+  | { readonly kind: 'panic'; readonly active: boolean }
 
 export interface EndpointSetDeps {
   /** Monotonic milliseconds. */
   readonly now: () => number
   /** Uniform in [0, 1). */
   readonly random: () => number
-  readonly onEjection?: (endpoint: Endpoint) => void
+  /** Zone of this client; default '', that of endpoints that name none. */
+  readonly zone?: string
+  /** Names this client, so that each takes another subset. */
+  readonly clientId?: string
+  /** Endpoints of one version that this client uses at most. Default 20. */
+  readonly subsetSize?: number
+  /** Calls under way that an endpoint has at most. Default 1,024. */
+  readonly maxPending?: number
+  readonly onEvent?: (event: EndpointEvent) => void
 }
 
-interface Entry {
-  endpoint: Endpoint
-  readonly load: PeakEwma
-  readonly ejection: Ejection
-}
-
-/** Chances that two random choices get to find an endpoint that is ready, before the whole set is searched. */
-const RANDOM_TRIES = 3
+const ANY: PickOptions = {}
+/** A probe that has not reported by then has failed. */
+const PROBE_TIMEOUT_MS = 30_000
 
 /**
- * The endpoints of one service and the choice among them: power of two choices over peak EWMA (M. Mitzenmacher, "The
- * Power of Two Choices in Randomized Load Balancing"; Finagle's `P2C` and `PeakEwma`). Knows no transport: it hands out
- * endpoints and takes outcomes.
+ * The endpoints of one service and the choice among them. Knows no transport: it hands out endpoints and takes outcomes.
+ *
+ * What a pick goes by is computed when it changes: who is there, who is well, who is ejected. A pick compares two.
  *
  * Below 50 % available the set is in panic and every endpoint that is not draining is chosen from, healthy or not: a
  * registry or a health check that is wrong must not take the service down.
+ *
+ * @throws RangeError if an option is out of range.
  */
-export function createEndpointSet({ now, random, onEjection }: EndpointSetDeps): EndpointSet {
-  let entries: Entry[] = []
-  /** Those that take new calls, and how many of them are unhealthy or ejected: kept so that a pick need not count. */
-  let open: Entry[] = []
-  let impaired = 0
-  const byId = new Map<string, Entry>()
+export function createEndpointSet({
+  now,
+  random,
+  zone = '',
+  clientId = '',
+  subsetSize = 20,
+  maxPending = 1_024,
+  onEvent,
+}: EndpointSetDeps): EndpointSet {
+  checkRange({ subsetSize, maxPending }, 1, 1_000_000, { whole: true })
+  const choice = createEndpointChoice({ now, random, maxPending })
+  let byId = new Map<string, Entry>()
+  /** Those that take new calls. */
+  let open: readonly Entry[] = []
+  /** By version, `undefined` for all. A version is added when it is first asked for. */
+  const pools = new Map<string | undefined, Pool>()
+  const candidates = new Map<string | undefined, Candidates>()
+  let panic = false
 
-  const isReady = ({ endpoint, ejection }: Entry): boolean => endpoint.healthy && ejection.ready()
-  const isEjected = ({ ejection }: Entry): boolean => ejection.state() !== 'AVAILABLE'
-  const anyEntry = (): boolean => true
+  const canSpareOneOf = (among: readonly Entry[]): boolean =>
+    among.filter(isEjected).length < maxEjected(among.length)
 
-  function recount(): void {
-    impaired = open.filter((entry) => !entry.endpoint.healthy || isEjected(entry)).length
-  }
-
-  function add(endpoint: Endpoint): Entry {
+  function add(endpoint: Endpoint, peerMs: number | undefined): Entry {
+    const ejection = createEjection(
+      { probeTimeoutMs: PROBE_TIMEOUT_MS },
+      {
+        now,
+        random,
+        // Counted over all, and again over those in use: of 1,000, the 20 in use must not all go.
+        mayEject: () =>
+          open.length > 1 && canSpareOneOf(open) && canSpareOneOf(open.filter(({ inUse }) => inUse)),
+        onTransition: (_, to, reason) => changed(entry, to, reason),
+      },
+    )
     const entry: Entry = {
       endpoint,
-      load: createPeakEwma({}, { now }),
-      ejection: createEjection(
-        {},
-        {
-          now,
-          random,
-          mayEject: () => open.length > 1 && open.filter(isEjected).length < maxEjected(open.length),
-          onTransition: (_, to) => {
-            recount()
-            if (to === 'EJECTED') onEjection?.(entry.endpoint)
-          },
-        },
-      ),
+      rank: rendezvousScore(clientId, endpoint.instanceId),
+      ejection,
+      pending: 0,
+      clientHealthy: true,
+      inUse: false,
+      probeAtMs: 0,
+      overdueAtMs: 0,
+      ...firstImpression(peerMs, now),
     }
     return entry
   }
 
-  function choose(
-    candidate: (entry: Entry) => boolean,
-    avoid: ReadonlySet<string> | undefined,
-  ): Entry | undefined {
-    const fits = (entry: Entry): boolean => candidate(entry) && !avoid?.has(entry.endpoint.instanceId)
-    if (open.length > 2) {
-      for (let i = 0; i < RANDOM_TRIES; i++) {
-        const first = open[Math.floor(random() * open.length)]
-        const second = open[Math.floor(random() * open.length)]
-        if (first && second && first !== second && fits(first) && fits(second)) return cheaper(first, second)
-      }
+  function changed(entry: Entry, to: EjectionSnapshot['state'], reason: EjectionReason | undefined): void {
+    const { endpoint, ejection } = entry
+    if (byId.get(endpoint.instanceId) !== entry) return
+    const snapshot = ejection.snapshot()
+    const waitMs = snapshot.state === 'EJECTED' ? snapshot.retryAfterMs : PROBE_TIMEOUT_MS
+    entry.probeAtMs = now() + waitMs
+    // Not after a probe that was cancelled: who may not probe goes on to wait for the same moment.
+    if (reason) entry.overdueAtMs = entry.probeAtMs + waitMs
+    if (to === 'AVAILABLE') {
+      const peers = [...byId.values()].filter((peer) => peer !== entry)
+      Object.assign(entry, firstImpression(typicalMs(peers), now))
     }
-    const fitting = open.filter(fits)
-    if (fitting.length <= 1) return fitting[0]
-    const at = Math.floor(random() * fitting.length)
-    const other = (at + 1 + Math.floor(random() * (fitting.length - 1))) % fitting.length
-    return cheaper(fitting[at] as Entry, fitting[other] as Entry)
+    regroup()
+    if (to === 'AVAILABLE') onEvent?.({ kind: 'readmitted', endpoint })
+    // A probe that fails prolongs the ejection; only its begin is news.
+    if (reason && reason !== 'probe_failed') onEvent?.({ kind: 'ejected', endpoint, reason })
   }
 
-  const cheaper = (a: Entry, b: Entry): Entry => (a.load.cost() <= b.load.cost() ? a : b)
+  /** Whom to choose from for calls to this version; `undefined` if nobody has it. */
+  function candidatesFor(version: string | undefined): Candidates | undefined {
+    const known = candidates.get(version)
+    if (known || !addPool(version)) return known
+    regroup()
+    return candidates.get(version)
+  }
 
-  function begin(entry: Entry): Pick {
-    const { load, ejection, endpoint } = entry
-    const epoch = ejection.start()
-    const startedAt = load.start()
-    return {
-      endpoint,
-      done(outcome, pushbackMs) {
-        if (outcome === 'NONE') {
-          load.cancel(startedAt)
-          ejection.cancel(epoch)
-        } else if (outcome === 'SUCCESS') {
-          load.success(startedAt)
-          ejection.success(epoch)
-        } else {
-          load.failure(startedAt, pushbackMs)
-          ejection.failure(epoch, outcome)
-        }
-      },
+  function addPool(version: string | undefined): boolean {
+    const having = open.filter(({ endpoint }) => version === undefined || endpoint.version === version)
+    if (having.length > 0) pools.set(version, poolOf(having, zone))
+    return having.length > 0
+  }
+
+  function regroup(): void {
+    for (const entry of byId.values()) entry.inUse = false
+    candidates.clear()
+    for (const [version, pool] of pools) {
+      const grouped = candidatesOf(pool, subsetSize)
+      for (const entry of grouped.everyone.entries) entry.inUse = true
+      candidates.set(version, grouped)
     }
+    const panics = [...candidates.values()].some((each) => each.panic)
+    if (panics === panic) return
+    panic = panics
+    onEvent?.({ kind: 'panic', active: panic })
+  }
+
+  function choose(
+    from: Candidates,
+    { hashKey, mayProbe = true }: PickOptions,
+    avoid?: ReadonlySet<string>,
+  ): Pick | undefined {
+    if (hashKey !== undefined) return choice.stick(from, hashKey, avoid, mayProbe)
+    return choice.probe(from, avoid, mayProbe) ?? choice.spread(from, avoid)
   }
 
   return {
     update(endpoints) {
-      const previous = new Map(byId)
-      byId.clear()
+      const peerMs = typicalMs([...byId.values()])
+      const next = new Map<string, Entry>()
       for (const endpoint of endpoints) {
-        const known = previous.get(endpoint.instanceId)
-        const entry = known?.endpoint.address === endpoint.address ? known : add(endpoint)
+        const known = byId.get(endpoint.instanceId)
+        const entry = known?.endpoint.address === endpoint.address ? known : add(endpoint, peerMs)
         entry.endpoint = endpoint
-        byId.set(endpoint.instanceId, entry)
+        next.set(endpoint.instanceId, entry)
       }
-      entries = [...byId.values()]
-      open = entries.filter(({ endpoint }) => !endpoint.draining)
-      recount()
+      byId = next
+      open = [...byId.values()].filter(({ endpoint }) => !endpoint.draining)
+      const versions = new Set(pools.keys()).add(undefined)
+      pools.clear()
+      for (const version of versions) addPool(version)
+      regroup()
     },
-    pick(avoid) {
-      const candidate = inPanic(open.length - impaired, open.length) ? anyEntry : isReady
-      const entry = choose(candidate, avoid) ?? choose(candidate, undefined)
-      return entry && begin(entry)
+    pick(options = ANY) {
+      const from = candidatesFor(options.version)
+      if (!from) return 'no_endpoint'
+      return choose(from, options, options.avoid) ?? choose(from, options) ?? 'saturated'
     },
     available: () => open.filter(isReady).length,
+    setClientHealth(instanceId, healthy) {
+      const entry = byId.get(instanceId)
+      if (!entry || entry.clientHealthy === healthy) return
+      entry.clientHealthy = healthy
+      regroup()
+    },
+    sweep() {
+      const outliers = findOutliers(open.map(({ ejection }) => ejection.takeCounts()))
+      for (const [at, { ejection }] of open.entries()) {
+        const reason = outliers[at]
+        if (reason) ejection.sweepEject(reason)
+        else ejection.sweepPass()
+      }
+    },
     list: () =>
-      entries.map(({ endpoint, load, ejection }) => ({
-        endpoint,
-        state: endpoint.draining
-          ? 'draining'
-          : !endpoint.healthy
-            ? 'unhealthy'
-            : ejection.state() === 'AVAILABLE'
-              ? 'ready'
-              : 'ejected',
-        estimateMs: load.estimateMs(),
-        pending: load.pending(),
+      [...byId.values()].map((entry) => ({
+        endpoint: entry.endpoint,
+        state: stateOf(entry),
+        inUse: entry.inUse,
+        estimateMs: entry.load.estimateMs(),
+        pending: entry.pending,
       })),
   }
+}
+
+function stateOf(entry: Entry): EndpointView['state'] {
+  if (entry.endpoint.draining) return 'draining'
+  if (!isHealthy(entry)) return 'unhealthy'
+  return isEjected(entry) ? 'ejected' : 'ready'
 }

@@ -5,7 +5,9 @@ export const endpointNamed = (instanceId: string, fields: Partial<Endpoint> = {}
   address: `${instanceId}.test:1`,
   version: '1.0.0',
   zone: '',
+  weight: 100,
   healthy: true,
+  degraded: false,
   draining: false,
   ...fields,
 })

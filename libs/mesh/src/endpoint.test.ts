@@ -23,3 +23,20 @@ it.each([
 it('an instance that did not say what it is, is no endpoint', () => {
   expect(endpointOf(Instance.fromPartial({ state: InstanceState.SERVING }))).toBeUndefined()
 })
+
+it.each([
+  [0, 100],
+  [1, 1],
+  [1_000, 1_000],
+])('weight %i is taken as %i', (weight, taken) => {
+  const registration = { instanceId: 'i', address: 'h:1', weight }
+  expect(endpointOf(Instance.fromPartial({ registration }))?.weight).toBe(taken)
+})
+
+it('an instance that works but has said that it is degraded, is', () => {
+  const registration = { instanceId: 'i', address: 'h:1' }
+  const degraded = (health: InstanceHealth) =>
+    endpointOf(Instance.fromPartial({ registration, health }))?.degraded
+  expect(degraded(InstanceHealth.DEGRADED)).toBe(true)
+  expect(degraded(InstanceHealth.HEALTHY)).toBe(false)
+})

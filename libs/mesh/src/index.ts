@@ -1,10 +1,3 @@
-export type { Endpoint } from './endpoint.ts'
-export {
-  createEndpointSet,
-  type EndpointSet,
-  type EndpointView,
-  type Outcome,
-  type Pick,
-} from './endpoint-set.ts'
 export { type BreakerView, joinMesh, type Mesh, type MeshOptions } from './mesh.ts'
+export { breakerInfo, meshView } from './mesh-view.ts'
 export type { Membership } from './registration.ts'

@@ -1,16 +1,11 @@
-import { once } from 'node:events'
-import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { DocumentServiceDefinition } from '@docmesh/contracts/document/v1/document'
 import { InstanceState, Registration } from '@docmesh/contracts/registry/v1/registry'
 import { type ClientTransport, grpcJsClient, grpcJsServer, implement, routesOf } from '@docmesh/rpc'
 import { createMetrics, silentLogger } from '@docmesh/telemetry'
 import { eventually, tcpProxy } from '@docmesh/testing'
 import { afterEach, describe, expect, it } from 'vitest'
-import { keepLease } from './lease.ts'
 import { joinMesh } from './mesh.ts'
-import type { Membership } from './registration.ts'
-import { startRegistry } from './registry.fixture.ts'
-import { followMesh } from './watch.ts'
+import { startRegistry, startSilence } from './registry.fixture.ts'
 
 const { SERVING, DRAINING } = InstanceState
 
@@ -32,23 +27,8 @@ function mesh(registryTargets: readonly string[], transport: ClientTransport = g
   return joined
 }
 
-const describing = (instanceId: string, address: string, incarnation = 1n) =>
-  Registration.fromPartial({ service: 'document', instanceId, address, incarnation, state: SERVING })
-
-function join(
-  targets: readonly string[],
-  registration: Registration,
-  onReplaced = (_: Error): void => {},
-): Membership {
-  const membership = mesh(targets).register(registration, onReplaced)
-  let left: Promise<void> | undefined
-  const leave = (): Promise<void> => {
-    left ??= membership.leave()
-    return left
-  }
-  releases.push(leave)
-  return { ...membership, leave }
-}
+const describing = (instanceId: string, address: string) =>
+  Registration.fromPartial({ service: 'document', instanceId, address, incarnation: 1n, state: SERVING })
 
 /** A server of DocumentService that answers with its own name. */
 async function documents(id: string) {
@@ -60,16 +40,10 @@ async function documents(id: string) {
   return listener
 }
 
-/** Takes connections and never says a word. */
 async function silentServer(): Promise<string> {
-  const sockets = new Set<Socket>()
-  const server = createServer((socket) => sockets.add(socket)).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  releases.push(() => {
-    for (const socket of sockets) socket.destroy()
-    server.close()
-  })
-  return `127.0.0.1:${(server.address() as AddressInfo).port}`
+  const started = await startSilence()
+  releases.push(started.stop)
+  return started.address
 }
 
 describe('a client of the mesh', () => {
@@ -104,7 +78,7 @@ describe('a client of the mesh', () => {
     put(describing('i2', 'nowhere.test:1'))
     proxy.restore()
     await eventually(() => expect(joined.endpoints('document')).toHaveLength(2))
-    expect(watches).toEqual([
+    expect(watches).toMatchObject([
       { epoch: '', fromRevision: 0n },
       { epoch: 'e1', fromRevision: 1n },
     ])
@@ -165,26 +139,6 @@ describe('a client of the mesh', () => {
     expect(joined.endpoints('document')).toHaveLength(1)
   })
 
-  it('takes another replica when one accepts the connection and stays silent', async () => {
-    const { address } = await registry()
-    const known = Promise.withResolvers<string>()
-    const end = new AbortController()
-    const following = followMesh(
-      {
-        targets: [await silentServer(), address],
-        transport: grpcJsClient,
-        logger: silentLogger,
-        onLost: () => {},
-        onState: ({ epoch }) => known.resolve(epoch),
-        firstAnswerMs: 50,
-      },
-      end.signal,
-    )
-    expect(await known.promise).toBe('e1')
-    end.abort()
-    await following
-  })
-
   it.each(['a registry that is down', 'a registry that is silent'])(
     'closes at once with %s',
     async (which) => {
@@ -195,113 +149,4 @@ describe('a client of the mesh', () => {
       expect(performance.now() - begun).toBeLessThan(500)
     },
   )
-})
-
-describe('an instance of the mesh', () => {
-  it('is listed at every replica', async () => {
-    const [one, two] = [await registry(), await registry({ epoch: 'e2' })]
-    await join([one.address, two.address], describing('i1', 'h:1')).granted
-    for (const { heard } of [one, two])
-      await eventually(() =>
-        expect(heard).toEqual([{ said: 'registration', instanceId: 'i1', state: SERVING }]),
-      )
-  })
-
-  it('sends heartbeats at the interval that it was granted, from the first one on', async () => {
-    const { address, heard } = await registry({ heartbeatMs: 20 })
-    join([address], describing('i1', 'h:1'))
-    await eventually(() => expect(heard.length).toBeGreaterThan(3), { timeoutMs: 2_000 })
-    expect(heard.slice(0, 3).map(({ said }) => said)).toEqual(['registration', 'heartbeat', 'heartbeat'])
-  })
-
-  it('registers again with a registry that was started anew', async () => {
-    const first = await registry()
-    const membership = join([first.address], describing('i1', 'h:1'))
-    await membership.granted
-    await first.stop()
-    const second = await registry({ epoch: 'e2', address: first.address })
-    await eventually(() => expect(second.heard).toMatchObject([{ said: 'registration', instanceId: 'i1' }]))
-    const follower = mesh([second.address])
-    await follower.synced
-    expect(follower.endpoints('document')).toMatchObject([{ endpoint: { instanceId: 'i1' }, state: 'ready' }])
-  })
-
-  it('tells the registry at once that it drains, and knows when it has been heard', async () => {
-    const { address, heard } = await registry()
-    const membership = join([address], describing('i1', 'h:1'))
-    await membership.granted
-    await membership.drain()
-    expect(heard.at(-1)).toEqual({ said: 'heartbeat', instanceId: 'i1', state: DRAINING })
-    await membership.leave()
-    expect(heard.at(-1)).toMatchObject({ said: 'deregister' })
-  })
-
-  it('that drains while the registry is away registers as draining when it is back', async () => {
-    const first = await registry()
-    const membership = join([first.address], describing('i1', 'h:1'))
-    await membership.granted
-    await first.stop()
-    await membership.drain()
-    const second = await registry({ epoch: 'e2', address: first.address })
-    await eventually(() => expect(second.heard[0]).toMatchObject({ said: 'registration', state: DRAINING }))
-  })
-
-  it('does not come back once it has left, though one replica takes its time', async () => {
-    const { address, heard } = await registry({ heartbeatMs: 5 })
-    const membership = join([address, await silentServer()], describing('i1', 'h:1'))
-    await membership.granted
-    await membership.leave()
-    expect(heard.at(-1)).toMatchObject({ said: 'deregister' })
-    expect(heard.filter(({ said }) => said === 'registration')).toHaveLength(1)
-  })
-
-  it.each(['a registry that is down', 'a registry that is silent'])(
-    'leaves within a second or so with %s',
-    async (which) => {
-      const target = which.endsWith('down') ? '127.0.0.1:1' : await silentServer()
-      const membership = join([target], describing('i1', 'h:1'))
-      const begun = performance.now()
-      await membership.drain()
-      await membership.leave()
-      expect(performance.now() - begun).toBeLessThan(1_500)
-    },
-  )
-
-  it('whose id a newer process has taken hears of it, and does not insist', async () => {
-    const { address, heard } = await registry()
-    const replaced = Promise.withResolvers<Error>()
-    const membership = join([address], describing('i1', 'h:1', 0n), replaced.resolve)
-    expect(await replaced.promise).toMatchObject({ reason: 'STALE_INCARNATION' })
-    await membership.leave()
-    expect(heard.map(({ said }) => said)).toEqual(['registration', 'deregister'])
-  })
-
-  it('gives a replica that does not grant the lease up, and tries again', async () => {
-    const connections: string[] = []
-    const transport: ClientTransport = {
-      connect(target) {
-        connections.push(target)
-        return grpcJsClient.connect(target)
-      },
-    }
-    const end = new AbortController()
-    const target = await silentServer()
-    const keeping = keepLease(
-      {
-        target,
-        transport,
-        logger: silentLogger,
-        registration: () => describing('i1', 'h:1'),
-        onStateChange: () => () => {},
-        onGranted: () => {},
-        onConfirmed: () => {},
-        onStale: () => {},
-        grantTimeoutMs: 20,
-      },
-      end.signal,
-    )
-    await eventually(() => expect(connections).toEqual([target, target]))
-    end.abort()
-    await keeping
-  })
 })

@@ -1,6 +1,6 @@
 import { Code, RpcError, rpcError } from '@docmesh/rpc'
 import { describe, expect, it } from 'vitest'
-import { isNeutral, outcomeOf } from './outcome.ts'
+import { isNeutral, isRefusal, outcomeOf } from './outcome.ts'
 
 const failed = (code: Code, { connectionFailed = false, notSent = false } = {}) =>
   new RpcError(code, 'X', 'x', {}, { method: '/x/Y', connectionFailed, notSent, pushbackMs: undefined })
@@ -45,6 +45,22 @@ describe('an answer', () => {
   it('that says the endpoint failed is an error', () => {
     for (const code of [Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS, Code.RESOURCE_EXHAUSTED])
       expect([code, outcomeOf(failed(code))]).toEqual([code, 'ERROR'])
+  })
+})
+
+describe('RESOURCE_EXHAUSTED', () => {
+  it("is a refusal of the service, unless it is a limit of the caller's own", () => {
+    const told = (reason: string) => new RpcError(Code.RESOURCE_EXHAUSTED, reason, 'x')
+    expect([isRefusal(told('OVERLOADED')), outcomeOf(told('OVERLOADED'))]).toEqual([true, 'ERROR'])
+    expect([isRefusal(told('UNKNOWN')), outcomeOf(told('UNKNOWN'))]).toEqual([true, 'ERROR'])
+    const tooLarge = told('DOCUMENT_TOO_LARGE')
+    expect([isRefusal(tooLarge), isNeutral(tooLarge), outcomeOf(tooLarge)]).toEqual([false, true, 'SUCCESS'])
+  })
+
+  it('is the only refusal', () => {
+    for (const code of Object.values(Code))
+      expect([code, isRefusal(failed(code))]).toEqual([code, code === Code.RESOURCE_EXHAUSTED])
+    expect(isRefusal(new Error('x'))).toBe(false)
   })
 })
 

@@ -1,5 +1,5 @@
-import { Code, type RpcError } from '@docmesh/rpc'
-import type { Outcome } from './endpoint-set.ts'
+import { Code, ERRORS, type Reason, RpcError } from '@docmesh/rpc'
+import type { Outcome } from './pick.ts'
 
 /** Answers that say nothing bad about the service: it works, the caller asked for something it cannot have. */
 const NEUTRAL = new Set<Code>([
@@ -8,15 +8,25 @@ const NEUTRAL = new Set<Code>([
   Code.INVALID_ARGUMENT,
   Code.NOT_FOUND,
   Code.ALREADY_EXISTS,
-  Code.ABORTED,
   Code.FAILED_PRECONDITION,
   Code.OUT_OF_RANGE,
-  Code.UNIMPLEMENTED,
   Code.PERMISSION_DENIED,
   Code.UNAUTHENTICATED,
+  // A conflict between two callers, to be resolved by reading again: it says as little as FAILED_PRECONDITION.
+  Code.ABORTED,
+  // The instance is of another version than the caller expects. Not calling it would hide its other methods.
+  Code.UNIMPLEMENTED,
 ])
 
-export const isNeutral = ({ code }: RpcError): boolean => NEUTRAL.has(code)
+export const isNeutral = (error: RpcError): boolean => NEUTRAL.has(error.code) || isQuota(error)
+
+/** A limit of the caller's own, like the size of an upload: RESOURCE_EXHAUSTED as well, but no overload. */
+const isQuota = ({ reason }: RpcError): boolean =>
+  reason in ERRORS && ERRORS[reason as Reason].kind === 'QuotaExceeded'
+
+/** The service has too much to do and says so. */
+export const isRefusal = (error: unknown): boolean =>
+  error instanceof RpcError && error.code === Code.RESOURCE_EXHAUSTED && !isQuota(error)
 
 /** What a failed attempt says about the endpoint that it was sent to. */
 export function outcomeOf(error: RpcError): Outcome {

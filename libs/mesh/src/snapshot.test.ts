@@ -1,4 +1,9 @@
-import { Instance, InstanceState, WatchResponse } from '@docmesh/contracts/registry/v1/registry'
+import {
+  Instance,
+  InstanceState,
+  TrafficPolicy,
+  WatchResponse,
+} from '@docmesh/contracts/registry/v1/registry'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { applyUpdate, EMPTY_MESH, type MeshState } from './snapshot.ts'
@@ -59,7 +64,12 @@ it('a snapshot and the deltas after it make the same state as a snapshot of the 
 it('a snapshot replaces everything, of whatever epoch', () => {
   const before = apply(EMPTY_MESH, [snapshot(EPOCH, 9, [instance('a', '1'), instance('b', '1')])])
   const after = applyUpdate(before, snapshot('e2', 1, [instance('c', '2')]))
-  expect(after).toEqual({ epoch: 'e2', revision: 1n, instances: new Map([['c', instance('c', '2')]]) })
+  expect(after).toEqual({
+    epoch: 'e2',
+    revision: 1n,
+    instances: new Map([['c', instance('c', '2')]]),
+    policies: new Map(),
+  })
 })
 
 it('an empty delta moves only the revision', () => {
@@ -76,4 +86,43 @@ it('a state that was handed out does not change with the next update', () => {
 it('an instance without a registration is left out', () => {
   const state = applyUpdate(EMPTY_MESH, snapshot(EPOCH, 1, [Instance.fromPartial({}), instance('a', '1')]))
   expect([...state.instances.keys()]).toEqual(['a'])
+})
+
+const policy = (service: string, etag: string) => TrafficPolicy.fromPartial({ service, etag })
+
+const withPolicies = (...policies: TrafficPolicy[]): MeshState => ({
+  ...EMPTY_MESH,
+  policies: new Map(policies.map((each) => [each.service, each])),
+})
+
+const etags = ({ policies }: MeshState): Record<string, string> =>
+  Object.fromEntries([...policies].map(([service, { etag }]) => [service, etag]))
+
+it('a snapshot replaces the policies', () => {
+  const value = { policies: [policy('b', '1')] }
+  const response = WatchResponse.fromPartial({ epoch: EPOCH, update: { $case: 'snapshot', value } })
+  expect(etags(applyUpdate(withPolicies(policy('a', '1')), response))).toEqual({ b: '1' })
+})
+
+it('a snapshot of a replica that has not read the policies yet leaves them', () => {
+  const value = { policiesPending: true }
+  const response = WatchResponse.fromPartial({ epoch: 'e2', update: { $case: 'snapshot', value } })
+  expect(etags(applyUpdate(withPolicies(policy('a', '1')), response))).toEqual({ a: '1' })
+})
+
+it('a delta of policies changes those that it names, and no instance', () => {
+  const before = {
+    ...withPolicies(policy('a', '1'), policy('b', '1'), policy('c', '1')),
+    instances: new Map([['i', instance('i', '1')]]),
+  }
+  const value = { changedPolicies: [policy('b', '2'), policy('d', '1')], removedPolicies: ['c'] }
+  const response = WatchResponse.fromPartial({ epoch: EPOCH, update: { $case: 'delta', value } })
+  const after = applyUpdate(before, response)
+  expect(etags(after)).toEqual({ a: '1', b: '2', d: '1' })
+  expect(after.instances).toEqual(before.instances)
+})
+
+it('a state from disk is no more one once a registry has answered', () => {
+  const saved = { ...EMPTY_MESH, savedAt: new Date(0) }
+  expect(applyUpdate(saved, snapshot(EPOCH, 1, [])).savedAt).toBeUndefined()
 })

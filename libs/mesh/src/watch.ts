@@ -1,9 +1,11 @@
+import { randomUUID } from 'node:crypto'
 import { RegistryServiceDefinition } from '@docmesh/contracts/registry/v1/registry'
 import { createBackoff } from '@docmesh/resilience'
-import { type ClientTransport, type Connection, createClient, sendOver } from '@docmesh/rpc'
+import { type Client, type ClientTransport, createClient, sendOver } from '@docmesh/rpc'
 import type { Logger } from '@docmesh/telemetry'
 import { abortable } from './abortable.ts'
 import { applyUpdate, EMPTY_MESH, type MeshState } from './snapshot.ts'
+import type { SnapshotFile } from './snapshot-file.ts'
 
 export interface WatchOptions {
   /** Registry replicas, `host:port`; the next one is tried when a watch breaks. */
@@ -13,32 +15,49 @@ export interface WatchOptions {
   readonly onState: (state: MeshState) => void
   /** The watch broke; the state stays what it was. */
   readonly onLost: () => void
+  /** What was saved counts until a replica answers, and what they answer is saved. Default none. */
+  readonly file?: Promise<SnapshotFile> | undefined
   /** A replica that takes longer to send its first answer is as good as down. Default 5,000. */
   readonly firstAnswerMs?: number
 }
+
+const ACKNOWLEDGE_TIMEOUT_MS = 1_000
 
 /**
  * Follows the mesh until `signal` aborts. A broken watch resumes from its revision; a replica that does not know the
  * epoch sends everything. The last good state is kept while no replica answers, so calls go on with the registry down.
  */
 export async function followMesh(
-  { targets, transport, logger, onState, onLost, firstAnswerMs = 5_000 }: WatchOptions,
+  { targets, transport, logger, onState, onLost, file: opening, firstAnswerMs = 5_000 }: WatchOptions,
   signal: AbortSignal,
 ): Promise<void> {
   const delayMs = createBackoff({ initialMs: 50, maxMs: 2_000, jitter: 0.2 }, Math.random)
-  let state = EMPTY_MESH
+  const watcherId = randomUUID()
+  const file = await opening
+  const saved = await file?.load()
+  let state = saved ?? EMPTY_MESH
   let failures = 0
+  if (saved) onState(saved)
   for (let turn = 0; !signal.aborted; turn++) {
     const target = targets[turn % targets.length] as string
     const connection = transport.connect(target)
+    const registry = createClient(RegistryServiceDefinition, sendOver(connection))
     const silent = new AbortController()
     const timeout = setTimeout(() => silent.abort(), firstAnswerMs).unref()
+    const { epoch, revision: fromRevision } = state
     try {
-      for await (const response of openWatch(connection, state, AbortSignal.any([signal, silent.signal]))) {
+      const acknowledge = acknowledger(registry, watcherId, signal)
+      const responses = registry.watch(
+        { epoch, fromRevision, watcherId },
+        { signal: AbortSignal.any([signal, silent.signal]) },
+      )
+      for await (const response of responses) {
         clearTimeout(timeout)
         failures = 0
         state = applyUpdate(state, response)
         onState(state)
+        acknowledge(state)
+        file?.save(state)
       }
     } catch (err) {
       if (!signal.aborted)
@@ -50,9 +69,33 @@ export async function followMesh(
     }
     await abortable(delayMs(++failures), signal)
   }
+  await file?.close()
 }
 
-function openWatch(connection: Connection, { epoch, revision }: MeshState, signal: AbortSignal) {
-  const registry = createClient(RegistryServiceDefinition, sendOver(connection))
-  return registry.watch({ epoch, fromRevision: revision }, { signal })
+/**
+ * Tells the registry what has been applied, one call at a time: while one is on its way only the newest revision waits.
+ * A failure is not repeated, for the next acknowledgement says the same and more.
+ */
+function acknowledger(
+  registry: Client<typeof RegistryServiceDefinition>,
+  watcherId: string,
+  signal: AbortSignal,
+): (state: MeshState) => void {
+  let newest: MeshState | undefined
+  let isBusy = false
+  async function send(): Promise<void> {
+    isBusy = true
+    while (newest) {
+      const { epoch, revision } = newest
+      newest = undefined
+      await registry
+        .acknowledgeRevision({ watcherId, epoch, revision }, { signal, timeoutMs: ACKNOWLEDGE_TIMEOUT_MS })
+        .catch(() => {})
+    }
+    isBusy = false
+  }
+  return (state) => {
+    newest = state
+    if (!isBusy) void send()
+  }
 }
