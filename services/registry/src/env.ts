@@ -1,6 +1,18 @@
-import { integer } from '@docmesh/service'
+import { dataEnv, integer, optional, text, url } from '@docmesh/service'
 
 export const env = {
+  ...dataEnv,
+  /** Without it there are no traffic policies and no events; the mesh works the same. */
+  databaseUrl: optional(dataEnv.databaseUrl),
+  redisUrl: optional(
+    url('REDIS_URL', ['redis', 'rediss'], {
+      doc: 'Redis 6 or newer between the replicas of the registry; each answers alone when not set.',
+    }),
+  ),
+  redisPrefix: text('REDIS_PREFIX', {
+    fallback: 'docmesh',
+    doc: 'Begins every channel and key in Redis; meshes that share a Redis need one each.',
+  }),
   leaseTtlMs: integer('LEASE_TTL_MS', {
     fallback: '15000',
     min: 1_000,
@@ -24,5 +36,11 @@ export const env = {
     min: 10,
     max: 60_000,
     doc: 'Milliseconds that a health check may take.',
+  }),
+  degradedLagMs: integer('DEGRADED_LAG_MS', {
+    fallback: '1000',
+    min: 10,
+    max: 60_000,
+    doc: 'Milliseconds of event-loop lag above which an instance counts as degraded.',
   }),
 } as const

@@ -1,19 +1,27 @@
 import {
+  IncidentKind,
+  InstanceHealth,
   InstanceState,
+  MeshIncident,
   type RegisterRequest,
+  type RegisterResponse,
   Registration,
   RegistryServiceDefinition,
+  TrafficPolicy,
 } from '@docmesh/contracts/registry/v1/registry'
 import { Code, createClient, grpcJsClient, grpcJsServer, implement, routesOf, sendOver } from '@docmesh/rpc'
-import { createMetrics } from '@docmesh/telemetry'
+import { createMetrics, type Metrics } from '@docmesh/telemetry'
 import { eventually } from '@docmesh/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { registryHandlers } from './handlers.ts'
+import type { Incident } from './incident.ts'
 import { createRegistry, type Registry } from './registry.ts'
 
 const { SERVING, SUSPECT, DRAINING, STARTING } = InstanceState
 
 let registry: Registry
+let metrics: Metrics
+const incidents: Incident[] = []
 let client: ReturnType<typeof connect>
 const releases: (() => unknown)[] = []
 
@@ -31,13 +39,20 @@ beforeEach(async () => {
     monotonic: () => performance.now(),
     clock: () => new Date(),
   })
-  const metrics = createMetrics({ service: 'registry', version: '1', processMetrics: false })
-  const implementation = implement(RegistryServiceDefinition, registryHandlers(registry, metrics))
+  metrics = createMetrics({ service: 'registry', version: '1', processMetrics: false })
+  const implementation = implement(
+    RegistryServiceDefinition,
+    registryHandlers(registry, metrics, {
+      status: () => ({ replicating: true, peers: 2, xdsStreams: 3 }),
+      onIncident: (incident) => incidents.push(incident),
+    }),
+  )
   const listener = await grpcJsServer.listen('127.0.0.1:0', routesOf(implementation, []))
   releases.push(() => listener.close(0))
   client = connect(listener.address)
 })
 afterEach(async () => {
+  incidents.length = 0
   for (const release of releases.splice(0).reverse()) await release()
 })
 
@@ -53,14 +68,25 @@ const describing = (instanceId: string, fields: Partial<Registration> = {}) =>
     ...fields,
   })
 const registration = (value: Registration): Message => ({ $case: 'registration', value })
-const heartbeat = (state: InstanceState): Message => ({
+const heartbeat = (state: InstanceState, lagSeconds?: bigint): Message => ({
   $case: 'heartbeat',
-  value: { state, eventLoopLag: undefined },
+  value: { state, eventLoopLag: lagSeconds === undefined ? undefined : { seconds: lagSeconds, nanos: 0 } },
+})
+const incident = (fields: Partial<MeshIncident> = {}): Message => ({
+  $case: 'incident',
+  value: MeshIncident.fromPartial({
+    kind: IncidentKind.ENDPOINT_EJECTED,
+    at: new Date(1_000),
+    service: 'analysis',
+    instanceId: 'x',
+    reason: 'success_ratio',
+    ...fields,
+  }),
 })
 
 /** A Register stream that the test speaks on and listens to, message by message. */
 function lease() {
-  const queue: { message: Message }[] = []
+  const queue: { message: Message; leaseToken: string }[] = []
   let wake = (): void => {}
   let over = false
   async function* requests() {
@@ -71,15 +97,21 @@ function lease() {
       })
     }
   }
+  const tell = (message: Message, leaseToken = ''): void => {
+    queue.push({ message, leaseToken })
+    wake()
+  }
   const leave = new AbortController()
   const responses = client.register(requests(), { signal: leave.signal })[Symbol.asyncIterator]()
   releases.push(() => leave.abort())
   return {
-    say(message: Message) {
-      queue.push({ message })
-      wake()
+    say(message: Message, leaseToken = '') {
+      tell(message, leaseToken)
       return responses.next()
     },
+    /** Says what is not answered. */
+    tell,
+    hear: () => responses.next(),
     end() {
       over = true
       wake()
@@ -88,6 +120,9 @@ function lease() {
     leave: () => leave.abort(),
   }
 }
+
+const tokenOf = ({ value }: IteratorResult<RegisterResponse>): string =>
+  value?.message?.$case === 'lease' ? value.message.value.leaseToken : ''
 
 const listed = async () =>
   (await client.listInstances({})).instances.map(({ registration, state }) => [
@@ -105,6 +140,7 @@ describe('Register', () => {
           ttl: { seconds: 15n, nanos: 0 },
           heartbeatInterval: { seconds: 5n, nanos: 0 },
           revision: 1n,
+          leaseToken: expect.stringMatching(/^[\w-]{22}$/),
         },
       },
     })
@@ -116,7 +152,7 @@ describe('Register', () => {
 
   it('makes the instance suspect when its stream breaks, and when it ends', async () => {
     const [broken, ended] = [lease(), lease()]
-    await broken.say(registration(describing('a')))
+    const token = tokenOf(await broken.say(registration(describing('a'))))
     await ended.say(registration(describing('b')))
     broken.leave()
     expect((await ended.end()).done).toBe(true)
@@ -126,8 +162,58 @@ describe('Register', () => {
         ['b', SUSPECT],
       ]),
     )
-    await lease().say(registration(describing('a')))
+    await lease().say(registration(describing('a')), token)
     expect((await listed())[0]).toEqual(['a', SERVING])
+  })
+
+  it('is refused to another process while the holder is there, and while it may come back', async () => {
+    const holder = lease()
+    await holder.say(registration(describing('a')))
+    await expect(lease().say(registration(describing('a')), 'forged')).rejects.toMatchObject({
+      code: Code.ALREADY_EXISTS,
+      reason: 'INSTANCE_EXISTS',
+    })
+    holder.leave()
+    await eventually(async () => expect(await listed()).toEqual([['a', SUSPECT]]))
+    await expect(lease().say(registration(describing('a')))).rejects.toMatchObject({
+      code: Code.PERMISSION_DENIED,
+      reason: 'LEASE_MISMATCH',
+    })
+  })
+
+  it('takes the lag of the event loop from the heartbeats', async () => {
+    const { say } = lease()
+    await say(registration(describing('a')))
+    await say(heartbeat(SERVING, 2n))
+    const { instances } = await client.listInstances({})
+    expect(instances[0]).toMatchObject({ state: SERVING, health: InstanceHealth.DEGRADED })
+  })
+
+  it('takes what callers report, up to an amount, and refuses what it does not understand', async () => {
+    const reporting = lease()
+    await reporting.say(registration(describing('a')))
+    for (let i = 0; i < 60; i++) reporting.tell(incident())
+    await reporting.say(heartbeat(SERVING))
+    expect(incidents[0]).toEqual({
+      kind: 'endpoint_ejected',
+      at: new Date(1_000),
+      callerService: 'document',
+      callerInstanceId: 'a',
+      service: 'analysis',
+      instanceId: 'x',
+      methodClass: '',
+      reason: 'success_ratio',
+    })
+    expect(incidents.length).toBeGreaterThanOrEqual(50)
+    expect(incidents.length).toBeLessThan(60)
+    expect((await metrics.render()).body).toContain(
+      'docmesh_registry_incidents_total{kind="endpoint_ejected"} 60',
+    )
+    await expect(
+      reporting.say(incident({ kind: IncidentKind.UNSPECIFIED, service: '?' })),
+    ).rejects.toMatchObject({
+      options: { fields: [{ field: 'incident.kind' }, { field: 'incident.service' }] },
+    })
   })
 
   it('refuses a heartbeat that comes first, and a message without content', async () => {
@@ -188,8 +274,9 @@ describe('Register', () => {
   it('ends the stream of a process whose id a newer one has taken', async () => {
     const [old, newer] = [lease(), lease()]
     await old.say(registration(describing('a')))
+    const ending = old.hear()
     await newer.say(registration(describing('a', { incarnation: 2n })))
-    await expect(old.say(heartbeat(SERVING))).rejects.toMatchObject({
+    await expect(ending).rejects.toMatchObject({
       code: Code.ABORTED,
       reason: 'STALE_INCARNATION',
       options: { metadata: { incarnation: '2' } },
@@ -211,10 +298,25 @@ describe('Renew and Deregister', () => {
     await expect(client.deregister(old)).rejects.toMatchObject({ reason: 'STALE_INCARNATION' })
   })
 
-  it('renew the lease, and end it; ending none is no error', async () => {
+  it('refuse who does not hold the lease', async () => {
     registry.register(describing('a'), 'serving', {})
-    const own = { instanceId: 'a', incarnation: 1n }
-    expect((await client.renew(own)).lease).toMatchObject({ ttl: { seconds: 15n }, revision: 1n })
+    for (const leaseToken of ['', 'forged']) {
+      const forged = { instanceId: 'a', incarnation: 1n, leaseToken }
+      const refused = { code: Code.PERMISSION_DENIED, reason: 'LEASE_MISMATCH' }
+      await expect(client.renew(forged)).rejects.toMatchObject(refused)
+      await expect(client.deregister(forged)).rejects.toMatchObject(refused)
+    }
+    expect(await listed()).toEqual([['a', SERVING]])
+  })
+
+  it('renew the lease, and end it; ending none is no error', async () => {
+    const { token } = registry.register(describing('a'), 'serving', {})
+    const own = { instanceId: 'a', incarnation: 1n, leaseToken: token }
+    expect((await client.renew(own)).lease).toMatchObject({
+      ttl: { seconds: 15n },
+      revision: 1n,
+      leaseToken: token,
+    })
     expect(await client.deregister(own)).toEqual({ revision: 2n })
     expect(await client.deregister(own)).toEqual({ revision: 2n })
     expect(await listed()).toEqual([])
@@ -231,7 +333,7 @@ describe('Watch', () => {
   }
 
   it('sends the mesh, then each change, and tells of gone instances', async () => {
-    registry.register(describing('a'), 'serving', {})
+    const { token } = registry.register(describing('a'), 'serving', {})
     const { next } = open({})
     expect(await next()).toMatchObject({
       epoch: 'e1',
@@ -249,7 +351,7 @@ describe('Watch', () => {
         value: { changedInstances: [{ responseTime: { seconds: 1n, nanos: 234_500_000 } }] },
       },
     })
-    registry.deregister('a', 1n)
+    registry.deregister('a', 1n, token)
     expect(await next()).toMatchObject({
       revision: 3n,
       update: { $case: 'delta', value: { changedInstances: [], removedInstanceIds: ['a'] } },
@@ -278,6 +380,37 @@ describe('Watch', () => {
     })
   })
 
+  it('is encoded once for all who need the same', async () => {
+    const watches = Array.from({ length: 20 }, () => open({}))
+    const filtered = Array.from({ length: 20 }, () => open({ services: ['document'] }))
+    for (const { next } of [...watches, ...filtered]) await next()
+    registry.register(describing('a'), 'serving', {})
+    for (const { next } of [...watches, ...filtered])
+      expect(await next()).toMatchObject({
+        update: { $case: 'delta', value: { changedInstances: [{ registration: { instanceId: 'a' } }] } },
+      })
+    const { body } = await metrics.render()
+    expect(body).toContain('docmesh_registry_updates_encoded_total{kind="snapshot"} 2')
+    expect(body).toContain('docmesh_registry_updates_encoded_total{kind="delta"} 2')
+  })
+
+  it('brings the traffic policies, and says while they are not known', async () => {
+    registry.replacePolicies([TrafficPolicy.fromPartial({ service: 'document', etag: '1' })])
+    const { next } = open({})
+    expect(await next()).toMatchObject({
+      update: { value: { policies: [{ service: 'document', etag: '1' }], policiesPending: false } },
+    })
+    registry.replacePolicies([])
+    expect(await next()).toMatchObject({ update: { value: { removedPolicies: ['document'] } } })
+  })
+
+  it('refuses what it cannot follow', async () => {
+    await expect(open({ services: ['?'], watcherId: 'w'.repeat(257) }).next()).rejects.toMatchObject({
+      code: Code.INVALID_ARGUMENT,
+      options: { fields: [{ field: 'services' }, { field: 'watcher_id' }] },
+    })
+  })
+
   it('is counted while it is open', async () => {
     const { next, leave } = open({})
     await next()
@@ -292,6 +425,50 @@ describe('Watch', () => {
     const last = next()
     registry.close()
     await expect(last).rejects.toMatchObject({ code: Code.UNAVAILABLE, reason: 'SHUTTING_DOWN' })
+  })
+})
+
+describe('Drain', () => {
+  it('marks the instance, tells it, and waits until the watchers have acknowledged', async () => {
+    const instance = lease()
+    await instance.say(registration(describing('a')))
+    const leave = new AbortController()
+    releases.push(() => leave.abort())
+    const watch = client.watch({ watcherId: 'w' }, { signal: leave.signal })[Symbol.asyncIterator]()
+    const { value: first } = await watch.next()
+    await client.acknowledgeRevision({ watcherId: 'w', epoch: 'e1', revision: first?.revision ?? 0n })
+    const command = instance.hear()
+    const drained = client.drain({ instanceId: 'a', grace: { seconds: 7n, nanos: 0 } })
+    expect((await command).value).toEqual({
+      message: {
+        $case: 'command',
+        value: { command: { $case: 'drain', value: { grace: { seconds: 7n, nanos: 0 } } } },
+      },
+    })
+    const { value: next } = await watch.next()
+    expect(next?.revision).toBe(2n)
+    await client.acknowledgeRevision({ watcherId: 'w', epoch: 'e0', revision: 2n })
+    await client.acknowledgeRevision({ watcherId: 'nobody', epoch: 'e1', revision: 2n })
+    expect((await client.getStatus({})).acknowledgedRevision).toBe(1n)
+    await client.acknowledgeRevision({ watcherId: 'w', epoch: 'e1', revision: 2n })
+    expect(await drained).toEqual({ revision: 2n, acknowledged: true })
+    expect(await listed()).toEqual([['a', DRAINING]])
+  })
+
+  it('says when the watchers did not acknowledge in time', async () => {
+    registry.register(describing('a'), 'serving', {})
+    const leave = new AbortController()
+    releases.push(() => leave.abort())
+    await client.watch({ watcherId: 'w' }, { signal: leave.signal })[Symbol.asyncIterator]().next()
+    const wait = { seconds: 0n, nanos: 1_000_000 }
+    expect(await client.drain({ instanceId: 'a', wait })).toEqual({ revision: 2n, acknowledged: false })
+  })
+
+  it('refuses an instance that is not there, and a time that cannot be', async () => {
+    await expect(client.drain({ instanceId: 'a' })).rejects.toMatchObject({ reason: 'INSTANCE_NOT_FOUND' })
+    await expect(client.drain({ instanceId: 'a', wait: { seconds: 601n, nanos: 0 } })).rejects.toMatchObject({
+      options: { fields: [{ field: 'wait' }] },
+    })
   })
 })
 
@@ -345,6 +522,13 @@ describe('the lists', () => {
       revision: registry.revision(),
       instances: 5,
       startedAt: registry.startedAt,
+      quarantine: true,
+      massExpiryGuard: false,
+      policiesPending: false,
+      acknowledgedRevision: registry.revision(),
+      replicating: true,
+      peers: 2,
+      xdsStreams: 3,
     })
   })
 })

@@ -1,13 +1,12 @@
 import {
-  InstanceState,
-  type RegisterRequest,
-  type Registration,
+  type GetStatusResponse,
   type RegistryServiceDefinition,
+  WatchResponse,
 } from '@docmesh/contracts/registry/v1/registry'
 import {
-  durationOf,
+  type Encoded,
+  encodeOnce,
   type Handlers,
-  invalidRequest,
   type Page,
   type PageRequest,
   pageFrom,
@@ -15,68 +14,43 @@ import {
   rpcError,
 } from '@docmesh/rpc'
 import type { Metrics } from '@docmesh/telemetry'
+import type { Incident } from './incident.ts'
+import { leaseHandlers } from './lease-handlers.ts'
 import type { Registry } from './registry.ts'
-import { descriptionFrom, instance, stateFrom, updateMessage } from './wire.ts'
+import type { Update } from './updates.ts'
+import { instance, updateMessage, watchFrom } from './wire.ts'
 
-/** RegistryService: wire ↔ domain. */
+export interface HandlerOptions {
+  /** What GetStatus says of the parts around the memory; default nothing. */
+  readonly status?: () => Partial<Pick<GetStatusResponse, 'replicating' | 'peers' | 'xdsStreams'>>
+  /** Hears of what callers report. */
+  readonly onIncident?: (incident: Incident) => void
+}
+
+/** RegistryService without its policies: wire ↔ domain. */
 export function registryHandlers(
   registry: Registry,
   metrics: Metrics,
+  { status, onIncident = () => {} }: HandlerOptions = {},
 ): Handlers<typeof RegistryServiceDefinition> {
   const watchers = metrics.gauge('docmesh_registry_watchers')
-  const lease = (revision: bigint) => ({
-    ttl: durationOf(registry.leaseTtlMs),
-    heartbeatInterval: durationOf(registry.leaseTtlMs / 3),
-    revision,
-  })
+  const encode = updateEncoder(registry.epoch, metrics)
 
   return {
-    async *register(requests) {
-      const session = {}
-      let registered: Registration | undefined
-      try {
-        for await (const { message } of requests as AsyncIterable<RegisterRequest>) {
-          if (message?.$case === 'registration') {
-            registered = message.value
-            const { revision } = registry.register(
-              descriptionFrom(registered),
-              stateFrom(registered.state),
-              session,
-            )
-            yield { message: { $case: 'lease', value: lease(revision) } }
-          } else if (message?.$case === 'heartbeat' && registered) {
-            const { state } = message.value
-            const known = state === InstanceState.UNSPECIFIED ? undefined : stateFrom(state)
-            registry.renew(registered.instanceId, registered.incarnation, known)
-            yield { message: { $case: 'renewed', value: { ttl: durationOf(registry.leaseTtlMs) } } }
-          } else {
-            throw invalidRequest([
-              { field: 'message', description: 'send `registration` first, then `heartbeat`' },
-            ])
-          }
-        }
-      } finally {
-        registry.detach(session)
-      }
-    },
-    async renew({ instanceId, incarnation }) {
-      return { lease: lease(registry.renew(instanceId, incarnation).revision) }
-    },
-    async deregister({ instanceId, incarnation }) {
-      registry.deregister(instanceId, incarnation)
-      return { revision: registry.revision() }
-    },
-    async *watch({ services, epoch, fromRevision }, { signal }) {
-      const wanted = services.length > 0 ? new Set(services) : undefined
+    ...leaseHandlers(registry, metrics, onIncident),
+    async *watch(request, { signal }) {
+      const { epoch, fromRevision, options } = watchFrom(request)
       watchers.inc()
       try {
-        for await (const update of registry.watch(epoch, fromRevision, signal)) {
-          yield updateMessage(registry.epoch, update, wanted)
-        }
+        for await (const update of registry.watch(epoch, fromRevision, signal, options)) yield encode(update)
       } finally {
         watchers.dec()
       }
       if (!signal.aborted) throw rpcError('SHUTTING_DOWN', 'This replica of the registry is ending.')
+    },
+    async acknowledgeRevision({ watcherId, epoch, revision }) {
+      registry.acknowledge(watcherId, epoch, revision)
+      return {}
     },
     async listServices(request) {
       const groups = Map.groupBy(registry.members(), ({ service }) => service)
@@ -112,6 +86,11 @@ export function registryHandlers(
         watchers: registry.watchers(),
         instances: registry.members().length,
         startedAt: registry.startedAt,
+        quarantine: registry.quarantine(),
+        massExpiryGuard: registry.guarded(),
+        policiesPending: registry.policiesPending(),
+        acknowledgedRevision: registry.acknowledged(),
+        ...status?.(),
       }
     },
   }
@@ -121,4 +100,18 @@ export function registryHandlers(
 function pageOf<T>(sorted: readonly T[], keyOf: (item: T) => string, request: PageRequest): Page<T> {
   const { size, after } = readPage(request, () => true)
   return pageFrom(after === '' ? sorted : sorted.filter((item) => keyOf(item) > after), size, keyOf)
+}
+
+/** Watchers that need the same update are given the same object: its bytes live as long as it does. */
+function updateEncoder(epoch: string, metrics: Metrics): (update: Update) => Encoded<WatchResponse> {
+  const count = metrics.counter('docmesh_registry_updates_encoded_total')
+  const made = new WeakMap<Update, Encoded<WatchResponse>>()
+  return (update) => {
+    const known = made.get(update)
+    if (known) return known
+    const encoded = encodeOnce(WatchResponse, updateMessage(epoch, update))
+    count.inc({ kind: update.kind })
+    made.set(update, encoded)
+    return encoded
+  }
 }

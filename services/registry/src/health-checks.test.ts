@@ -39,8 +39,10 @@ function checked({ intervalMs = 15, timeoutMs = 1_000 } = {}) {
     clock: () => new Date(),
   })
   const seen: Health[] = []
-  registry.onChange(({ member }) => {
-    if (seen.at(-1) !== member.health) seen.push(member.health)
+  registry.onChange((change) => {
+    if (!('member' in change)) return
+    const { health } = change.member
+    if (seen.at(-1) !== health) seen.push(health)
   })
   const checks = startHealthChecks(registry, {
     transport: grpcJsClient,
@@ -49,8 +51,9 @@ function checked({ intervalMs = 15, timeoutMs = 1_000 } = {}) {
     logger: silentLogger,
   })
   releases.push(() => checks.close())
+  const stream = {}
   const register = (address: string, incarnation = 1n) =>
-    registry.register(describing(address, incarnation), 'serving', {})
+    registry.register(describing(address, incarnation), 'serving', stream)
   const health = () => registry.members()[0]?.health
   return { registry, register, health, seen, checks }
 }
@@ -129,9 +132,9 @@ describe('an instance', () => {
       await eventually(() => expect(other.asked.length).toBeGreaterThan(4))
       return asked.length - before
     }
-    register(address)
+    const { token } = register(address)
     await eventually(() => expect(asked.length).toBeGreaterThan(1))
-    registry.deregister('a', 1n)
+    registry.deregister('a', 1n, token)
     expect(await quiet()).toBeLessThanOrEqual(1)
     register(address)
     await eventually(() => expect(registry.members()[0]?.health).toBe('healthy'))

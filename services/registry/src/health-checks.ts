@@ -31,14 +31,15 @@ export function startHealthChecks(
     let failures = 0
     const run = async (): Promise<void> => {
       const begun = performance.now()
-      const serving = await check({ service: '' }, { timeoutMs }).then(
-        ({ status }) => status === Serving.SERVING,
-        () => false,
+      const fault = await check({ service: '' }, { timeoutMs }).then(
+        ({ status }) => (status === Serving.SERVING ? '' : 'answers that it does not serve'),
+        (error: Error) => error.message,
       )
+      const serving = fault === ''
       failures = serving ? 0 : failures + 1
       if (failures === UNHEALTHY_AFTER) {
         logger.warn(
-          { instance: { service: member.service, id: member.instanceId, address: member.address } },
+          { instance: { service: member.service, id: member.instanceId, address: member.address }, fault },
           'instance fails its health checks',
         )
       }
@@ -48,6 +49,7 @@ export function startHealthChecks(
           member.incarnation,
           serving ? 'healthy' : 'unhealthy',
           performance.now() - begun,
+          fault,
         )
       }
     }
@@ -65,6 +67,7 @@ export function startHealthChecks(
   }
 
   const unsubscribe = registry.onChange((change) => {
+    if (!('member' in change)) return
     const { instanceId, incarnation, address } = change.member
     const current = checks.get(instanceId)
     if (change.kind === 'left') stop(instanceId)

@@ -15,7 +15,8 @@ export interface Description {
 }
 
 export type State = 'starting' | 'serving' | 'suspect' | 'draining'
-export type Health = 'unknown' | 'healthy' | 'unhealthy'
+/** `degraded`: its checks pass, but its event loop lags. */
+export type Health = 'unknown' | 'healthy' | 'degraded' | 'unhealthy'
 
 /** An instance as the registry knows it. */
 export interface Member extends Description {

@@ -1,69 +1,41 @@
-import { fakeClock } from '@docmesh/testing'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { Description, Member } from './member.ts'
-import { type Change, createRegistry, type Registry, type Update } from './registry.ts'
+import type { Member } from './member.ts'
+import { fresh, GRACE_MS, named, TTL_MS } from './registry.fixture.ts'
+import type { Registry, Update } from './registry.ts'
 
-const TTL_MS = 15_000
-const GRACE_MS = 2_000
-
-function fresh(epoch = 'e1') {
-  const clock = fakeClock(1_000_000)
-  const registry = createRegistry({
-    epoch,
-    leaseTtlMs: TTL_MS,
-    suspectGraceMs: GRACE_MS,
-    monotonic: clock.now,
-    clock: () => new Date(clock.now()),
-  })
-  const changes: Change[] = []
-  registry.onChange((change) => changes.push(change))
-  const after = (ms: number): void => {
-    clock.advance(ms)
-    registry.sweep()
-  }
-  const states = () =>
-    Object.fromEntries(registry.members().map(({ instanceId, state }) => [instanceId, state]))
-  return { registry, clock, changes, after, states }
-}
-
-const named = (instanceId: string, fields: Partial<Description> = {}): Description => ({
-  service: 'document',
-  instanceId,
-  incarnation: 1n,
-  address: '127.0.0.1:1',
-  adminAddress: '',
-  version: '1',
-  zone: '',
-  grpcServices: [],
-  dependencies: [],
-  capabilities: [],
-  weight: 0,
-  labels: {},
-  ...fields,
-})
-
-const stale = expect.objectContaining({ reason: 'STALE_INCARNATION' })
-const unknown = expect.objectContaining({ reason: 'INSTANCE_NOT_FOUND' })
+const because = (reason: string) => expect.objectContaining({ reason })
+const stale = because('STALE_INCARNATION')
+const unknown = because('INSTANCE_NOT_FOUND')
+const mismatch = because('LEASE_MISMATCH')
+const exists = because('INSTANCE_EXISTS')
 
 describe('a lease', () => {
   it('ends when it is not renewed for its time, and not before', () => {
-    const { registry, after, changes, states } = fresh()
-    registry.register(named('a'), 'serving', {})
+    const { registry, after, changes, states, inCrowd } = fresh()
+    const stream = {}
+    inCrowd()
+    registry.register(named('a'), 'serving', stream)
     after(TTL_MS - 1)
     expect(states()).toEqual({ a: 'serving' })
     after(1)
     expect(states()).toEqual({})
-    expect(changes.at(-1)).toMatchObject({ kind: 'left', reason: 'expired', member: { instanceId: 'a' } })
-    expect(() => registry.renew('a', 1n)).toThrow(unknown)
+    expect(changes.find(({ kind }) => kind === 'left')).toMatchObject({
+      reason: 'expired',
+      member: { instanceId: 'a' },
+    })
+    expect(() => registry.heartbeat(stream)).toThrow(unknown)
   })
 
   it('lasts as long as it is renewed, which is news for nobody', () => {
     const { registry, after, clock, states } = fresh()
-    registry.register(named('a'), 'serving', {})
+    const stream = {}
+    const { token } = registry.register(named('a'), 'serving', stream)
     for (let i = 0; i < 10; i++) {
       after(TTL_MS - 1)
-      expect(registry.renew('a', 1n).renewedAt).toEqual(new Date(clock.now()))
+      const renewedAt = new Date(clock.now())
+      if (i % 2) expect(registry.heartbeat(stream)).toMatchObject({ renewedAt })
+      else expect(registry.renew('a', 1n, token)).toMatchObject({ token, member: { renewedAt } })
     }
     expect(states()).toEqual({ a: 'serving' })
     expect(registry.revision()).toBe(1n)
@@ -71,86 +43,166 @@ describe('a lease', () => {
 
   it('makes the instance suspect when its stream breaks, and ends after the grace', () => {
     const { registry, after, changes, states } = fresh()
-    const session = {}
-    registry.register(named('a'), 'serving', session)
+    const stream = {}
+    registry.register(named('a'), 'serving', stream)
     registry.register(named('b'), 'serving', {})
-    registry.detach(session)
+    registry.detach(stream)
     expect(states()).toEqual({ a: 'suspect', b: 'serving' })
     after(GRACE_MS - 1)
     expect(states()).toHaveProperty('a')
     after(1)
     expect(states()).toEqual({ b: 'serving' })
-    expect(changes.at(-1)).toMatchObject({ kind: 'left', reason: 'stream_lost' })
+    expect(changes.at(-1)).toMatchObject({ kind: 'left', reason: 'stream_lost', own: true })
   })
 
   it('is not lengthened by a broken stream', () => {
-    const { registry, after, states } = fresh()
-    const session = {}
-    registry.register(named('a'), 'serving', session)
+    const { registry, after, states, inCrowd } = fresh()
+    const stream = {}
+    inCrowd()
+    registry.register(named('a'), 'serving', stream)
     after(TTL_MS - 500)
-    registry.detach(session)
+    registry.detach(stream)
     after(500)
     expect(states()).toEqual({})
   })
 
   it('goes on when the instance comes back within the grace, with what is known of it', () => {
-    const { registry, after, states } = fresh()
+    const { registry, after, states, inCrowd } = fresh()
     const first = {}
-    const { registeredAt } = registry.register(named('a'), 'serving', first)
+    inCrowd()
+    const { member, token } = registry.register(named('a'), 'serving', first)
     registry.setHealth('a', 1n, 'healthy', 3)
     registry.detach(first)
     after(GRACE_MS - 1)
-    const back = registry.register(named('a', { version: '2' }), 'serving', {})
-    expect(back).toMatchObject({ registeredAt, health: 'healthy', version: '2', state: 'serving' })
+    const back = registry.register(named('a', { version: '2' }), 'serving', {}, token)
+    expect(back).toMatchObject({
+      token,
+      member: { registeredAt: member.registeredAt, health: 'healthy', version: '2', state: 'serving' },
+    })
     registry.detach(first)
     after(TTL_MS - 1)
     expect(states()).toEqual({ a: 'serving' })
   })
 
   it('of a suspect instance that renews without a stream goes on as what the instance said last', () => {
-    const { registry, after, changes, states } = fresh()
-    const session = {}
-    registry.register(named('a'), 'starting', session)
-    registry.renew('a', 1n, 'serving')
-    registry.detach(session)
-    registry.renew('a', 1n)
+    const { registry, after, changes, states, inCrowd } = fresh()
+    const stream = {}
+    inCrowd()
+    const { token } = registry.register(named('a'), 'starting', stream)
+    registry.heartbeat(stream, { state: 'serving' })
+    registry.detach(stream)
+    registry.renew('a', 1n, token)
     after(TTL_MS - 1)
     expect(states()).toEqual({ a: 'serving' })
     after(1)
-    expect(changes.at(-1)).toMatchObject({ kind: 'left', reason: 'expired' })
+    expect(changes.find(({ kind }) => kind === 'left')).toMatchObject({ reason: 'expired' })
   })
 
   it('ends at once when the instance deregisters; a second time is no error', () => {
     const { registry, changes, states } = fresh()
-    registry.register(named('a'), 'serving', {})
-    registry.deregister('a', 1n)
+    const { token } = registry.register(named('a'), 'serving', {})
+    registry.deregister('a', 1n, token)
     expect(states()).toEqual({})
     expect(changes.at(-1)).toMatchObject({ kind: 'left', reason: 'deregistered' })
     const revision = registry.revision()
-    registry.deregister('a', 1n)
-    registry.deregister('nobody', 1n)
+    registry.deregister('a', 1n, token)
+    registry.deregister('nobody', 1n, '')
     expect(registry.revision()).toBe(revision)
+  })
+})
+
+describe('the token of a lease', () => {
+  it('is another one for each lease, and no part of what is listed', () => {
+    const { registry, changes } = fresh()
+    const tokens = ['a', 'b'].map((id) => registry.register(named(id), 'serving', {}).token)
+    expect(new Set(tokens).size).toBe(2)
+    for (const token of tokens) {
+      expect(Buffer.from(token, 'base64url')).toHaveLength(16)
+      expect(
+        JSON.stringify([registry.members(), registry.updateSince('', 0n), changes], (_, value) =>
+          typeof value === 'bigint' ? String(value) : value,
+        ),
+      ).not.toContain(token)
+    }
+  })
+
+  it.each(['', 'forged', 'A'.repeat(22)])('is needed to renew and to deregister: "%s" is not it', (token) => {
+    const { registry, states } = fresh()
+    registry.register(named('a'), 'serving', {})
+    expect(() => registry.renew('a', 1n, token)).toThrow(mismatch)
+    expect(() => registry.deregister('a', 1n, token)).toThrow(mismatch)
+    expect(() => registry.deregister('a', 2n, token)).toThrow(mismatch)
+    expect(states()).toEqual({ a: 'serving' })
+  })
+
+  it('is needed to take the lease over: from a holder who is connected, and from one who may come back', () => {
+    const { registry, after } = fresh()
+    const holder = {}
+    registry.register(named('b'), 'serving', {})
+    registry.register(named('a'), 'serving', holder)
+    const somebody = () => registry.register(named('a'), 'serving', {}, 'forged')
+    expect(somebody).toThrow(exists)
+    registry.detach(holder)
+    expect(somebody).toThrow(mismatch)
+    after(GRACE_MS)
+    expect(somebody().member).toMatchObject({ instanceId: 'a' })
+  })
+
+  it('takes the lease over from a stream that has not been found broken yet, with nothing to see', () => {
+    const { registry } = fresh()
+    const ends: string[] = []
+    const { token } = registry.register(named('a'), 'serving', {
+      end: ({ reason }) => ends.push(reason),
+    })
+    const revision = registry.revision()
+    registry.register(named('a'), 'serving', {}, token)
+    expect([registry.revision(), ends]).toEqual([revision, ['CANCELLED']])
+  })
+
+  it('is not asked of the stream that holds the lease, which can describe its instance anew', () => {
+    const { registry } = fresh()
+    const stream = {}
+    registry.register(named('a'), 'starting', stream)
+    expect(registry.register(named('a', { weight: 7 }), 'serving', stream).member).toMatchObject({
+      weight: 7,
+    })
+    expect(() => registry.register(named('b'), 'serving', stream)).toThrow(because('INVALID_REQUEST'))
+  })
+
+  it('of a replica that has forgotten the lease is as good as none', () => {
+    const { registry } = fresh('e2')
+    const before = 'A'.repeat(22)
+    expect(() => registry.renew('a', 1n, before)).toThrow(unknown)
+    expect(registry.register(named('a'), 'serving', {}, before).token).not.toBe(before)
   })
 })
 
 describe('an old incarnation', () => {
   it('can neither register, renew nor deregister', () => {
     const { registry } = fresh()
-    registry.register(named('a', { incarnation: 2n, version: 'new' }), 'serving', {})
+    const { token } = registry.register(named('a', { incarnation: 2n, version: 'new' }), 'serving', {})
     const before = { revision: registry.revision(), members: registry.members() }
-    expect(() => registry.register(named('a', { incarnation: 1n }), 'serving', {})).toThrow(stale)
-    expect(() => registry.renew('a', 1n)).toThrow(stale)
-    expect(() => registry.deregister('a', 1n)).toThrow(stale)
+    expect(() => registry.register(named('a', { incarnation: 1n }), 'serving', {}, token)).toThrow(stale)
+    expect(() => registry.renew('a', 1n, token)).toThrow(stale)
+    expect(() => registry.deregister('a', 1n, token)).toThrow(stale)
     registry.setHealth('a', 1n, 'unhealthy', 1)
+    registry.adoptRemote('r2', { ...(before.members[0] as Member), incarnation: 1n }, TTL_MS)
     expect({ revision: registry.revision(), members: registry.members() }).toEqual(before)
   })
 
-  it('that loses its stream does not make its successor suspect', () => {
-    const { registry, states } = fresh()
-    const old = {}
+  it('is told that it was replaced, and its stream means nothing any more', () => {
+    const { registry, states, changes } = fresh()
+    const ends: string[] = []
+    const old = { end: ({ reason }: { reason: string }) => ends.push(reason) }
     registry.register(named('a'), 'serving', old)
     registry.register(named('a', { incarnation: 2n }), 'serving', {})
+    expect(ends).toEqual(['STALE_INCARNATION'])
+    expect(changes.slice(1)).toMatchObject([
+      { kind: 'left', reason: 'replaced', member: { incarnation: 1n } },
+      { kind: 'joined', member: { incarnation: 2n } },
+    ])
     registry.detach(old)
+    expect(() => registry.heartbeat(old)).toThrow(stale)
     expect(states()).toEqual({ a: 'serving' })
   })
 
@@ -160,7 +212,7 @@ describe('an old incarnation', () => {
     registry.setHealth('a', 1n, 'unhealthy', 7)
     clock.advance(1)
     const successor = registry.register(named('a', { incarnation: 2n }), 'serving', {})
-    expect(successor).toMatchObject({
+    expect(successor.member).toMatchObject({
       health: 'unknown',
       responseTimeMs: undefined,
       registeredAt: new Date(clock.now()),
@@ -169,9 +221,64 @@ describe('an old incarnation', () => {
 
   it('is told apart from one that is not registered yet', () => {
     const { registry } = fresh()
-    registry.register(named('a'), 'serving', {})
-    expect(() => registry.renew('a', 2n)).toThrow(unknown)
-    expect(() => registry.renew('b', 1n)).toThrow(unknown)
+    const { token } = registry.register(named('a'), 'serving', {})
+    expect(() => registry.renew('a', 2n, token)).toThrow(unknown)
+    expect(() => registry.renew('b', 1n, token)).toThrow(unknown)
+  })
+})
+
+describe('an event loop that lags', () => {
+  it('makes an instance degraded, whatever its checks find, until it lags no more', () => {
+    const { registry, members } = fresh('e1', { degradedLagMs: 1_000 })
+    const stream = {}
+    registry.register(named('a'), 'serving', stream)
+    const health = () => members()[0]?.health
+    const seen = [
+      () => registry.setHealth('a', 1n, 'healthy', 3),
+      () => registry.heartbeat(stream, { lagMs: 1_000 }),
+      () => registry.heartbeat(stream, { lagMs: 1_001 }),
+      () => registry.setHealth('a', 1n, 'healthy', 4),
+      () => registry.heartbeat(stream, { state: 'serving' }),
+      () => registry.setHealth('a', 1n, 'unhealthy', 5),
+      () => registry.setHealth('a', 1n, 'healthy', 6),
+      () => registry.heartbeat(stream, { lagMs: 5 }),
+    ].map((act) => {
+      act()
+      return health()
+    })
+    expect(seen).toEqual([
+      'healthy',
+      'healthy',
+      'degraded',
+      'degraded',
+      'degraded',
+      'unhealthy',
+      'degraded',
+      'healthy',
+    ])
+    expect(members()[0]?.responseTimeMs).toBe(6)
+  })
+})
+
+describe('an instance that drains', () => {
+  it('is told, and stays so whatever it says of itself, also when it comes back', () => {
+    const { registry, states } = fresh()
+    const graces: (number | undefined)[] = []
+    const stream = { drain: (graceMs: number | undefined) => graces.push(graceMs) }
+    const { token } = registry.register(named('a'), 'serving', stream)
+    expect(registry.drain('a', 5_000).state).toBe('draining')
+    registry.heartbeat(stream, { state: 'serving' })
+    registry.detach(stream)
+    registry.register(named('a'), 'serving', {}, token)
+    expect([states(), graces]).toEqual([{ a: 'draining' }, [5_000]])
+    expect(() => registry.drain('b')).toThrow(unknown)
+  })
+
+  it('is a new one as a newer process', () => {
+    const { registry, states } = fresh()
+    registry.register(named('a'), 'draining', {})
+    registry.register(named('a', { incarnation: 2n }), 'serving', {})
+    expect(states()).toEqual({ a: 'serving' })
   })
 })
 
@@ -180,23 +287,26 @@ describe('what changed', () => {
     const { registry, changes } = fresh()
     const session = {}
     const revisions: bigint[] = []
+    let token = ''
     for (const act of [
-      () => registry.register(named('a'), 'starting', session),
-      () => registry.renew('a', 1n, 'starting'),
-      () => registry.renew('a', 1n, 'serving'),
+      () => {
+        token = registry.register(named('a'), 'starting', session).token
+      },
+      () => registry.heartbeat(session, { state: 'starting' }),
+      () => registry.heartbeat(session, { state: 'serving' }),
       () => registry.setHealth('a', 1n, 'healthy', 3),
       () => registry.setHealth('a', 1n, 'healthy', 4),
       () => registry.drain('a'),
       () => registry.drain('a'),
       () => registry.detach(session),
       () => registry.detach(session),
-      () => registry.deregister('a', 1n),
+      () => registry.deregister('a', 1n, token),
     ]) {
       act()
       revisions.push(registry.revision())
     }
     expect(revisions).toEqual([1n, 1n, 2n, 3n, 3n, 4n, 4n, 5n, 5n, 6n])
-    expect(changes.map(({ kind, member }) => [kind, member.revision])).toEqual([
+    expect(changes.map((change) => 'member' in change && [change.kind, change.member.revision])).toEqual([
       ['joined', 1n],
       ['changed', 2n],
       ['changed', 3n],
@@ -208,9 +318,9 @@ describe('what changed', () => {
 
   it('is a delta from any revision that is remembered', () => {
     const { registry } = fresh()
-    registry.register(named('a'), 'serving', {})
+    const { token } = registry.register(named('a'), 'serving', {})
     registry.register(named('b'), 'serving', {})
-    registry.deregister('a', 1n)
+    registry.deregister('a', 1n, token)
     const ids = (update: Update) =>
       update.kind === 'delta' && [update.changed.map(({ instanceId }) => instanceId), update.removed]
     expect(ids(registry.updateSince('e1', 1n))).toEqual([['b'], ['a']])
@@ -220,8 +330,7 @@ describe('what changed', () => {
 
   it('does not name an instance as gone that has come back', () => {
     const { registry } = fresh()
-    registry.register(named('a'), 'serving', {})
-    registry.deregister('a', 1n)
+    registry.deregister('a', 1n, registry.register(named('a'), 'serving', {}).token)
     registry.register(named('a'), 'serving', {})
     expect(registry.updateSince('e1', 1n)).toMatchObject({ changed: [{ instanceId: 'a' }], removed: [] })
   })
@@ -229,8 +338,7 @@ describe('what changed', () => {
   it('is everything for a watcher of another epoch, from the future, or too far behind', () => {
     const { registry } = fresh()
     for (let i = 0; i < 1_001; i++) {
-      registry.register(named('a'), 'serving', {})
-      registry.deregister('a', 1n)
+      registry.deregister('a', 1n, registry.register(named('a'), 'serving', {}).token)
     }
     registry.register(named('b'), 'serving', {})
     expect(registry.updateSince('e0', 5n).kind).toBe('snapshot')
@@ -277,11 +385,12 @@ describe('a watch', () => {
   it('sends a slow watcher the newest state, with nothing of what was in between', async () => {
     const { registry } = fresh()
     const { next } = open(registry)
+    const stream = {}
     await next()
     for (let i = 0; i < 50; i++) {
-      registry.register(named('a', { version: String(i) }), 'serving', {})
-      registry.register(named(`short-lived-${i}`), 'serving', {})
-      registry.deregister(`short-lived-${i}`, 1n)
+      registry.register(named('a', { version: String(i) }), 'serving', stream)
+      const { token } = registry.register(named(`short-lived-${i}`), 'serving', {})
+      registry.deregister(`short-lived-${i}`, 1n, token)
     }
     const { value } = await next()
     expect(value).toMatchObject({ kind: 'delta', changed: [{ instanceId: 'a', version: '49' }] })
@@ -347,22 +456,22 @@ describe('whatever happens', () => {
       do: fc.constant('register' as const),
       id: ids,
       incarnation: incarnations,
-      session: fc.nat(3),
+      token: fc.boolean(),
     }),
+    fc.record({ do: fc.constant('heartbeat' as const), id: ids }),
     fc.record({ do: fc.constant('renew' as const), id: ids, incarnation: incarnations }),
     fc.record({ do: fc.constant('deregister' as const), id: ids, incarnation: incarnations }),
     fc.record({ do: fc.constant('health' as const), id: ids, incarnation: incarnations, well: fc.boolean() }),
-    fc.record({ do: fc.constant('detach' as const), session: fc.nat(3) }),
+    fc.record({ do: fc.constant('detach' as const), id: ids }),
     fc.record({ do: fc.constant('wait' as const), ms: fc.nat({ max: TTL_MS }) }),
     fc.record({ do: fc.constant('watch' as const), watcher: fc.nat(2) }),
   )
 
-  /** What leases there must be, in the simplest words. */
-  function model() {
-    const leases = new Map<string, { incarnation: bigint; session: number | undefined; until: number }>()
-    const fits = (id: string, incarnation: bigint) => leases.get(id)?.incarnation === incarnation
-    const isNewest = (id: string, incarnation: bigint) => (leases.get(id)?.incarnation ?? 0n) <= incarnation
-    return { leases, fits, isNewest }
+  interface Modelled {
+    readonly incarnation: bigint
+    readonly token: string
+    stream: object | undefined
+    until: number
   }
 
   const essence = (members: Iterable<Member>) =>
@@ -379,9 +488,9 @@ describe('whatever happens', () => {
   it('exactly the leases that must be there are, and a watcher that applies the updates has the same', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-        const { registry, clock } = fresh()
-        const { leases, fits, isNewest } = model()
-        const sessions = Array.from({ length: 4 }, () => ({}))
+        const { registry, clock, members, inCrowd } = fresh()
+        const leases = new Map<string, Modelled>()
+        inCrowd()
         const watchers = Array.from({ length: 3 }, () => ({
           epoch: '',
           revision: 0n,
@@ -405,37 +514,53 @@ describe('whatever happens', () => {
           const before = registry.revision()
           switch (each.do) {
             case 'register': {
-              const { id, incarnation, session } = each
-              attempt(isNewest(id, incarnation), () =>
-                registry.register(named(id, { incarnation }), 'serving', sessions[session]),
-              )
-              if (isNewest(id, incarnation))
-                leases.set(id, { incarnation, session, until: clock.now() + TTL_MS })
+              const { id, incarnation } = each
+              const known = leases.get(id)
+              const same = known?.incarnation === incarnation
+              const token = each.token ? (known?.token ?? 'forgotten') : ''
+              const stream = {}
+              attempt((known?.incarnation ?? 0n) < incarnation || (same && each.token), () => {
+                const granted = registry.register(named(id, { incarnation }), 'serving', stream, token)
+                const until = clock.now() + TTL_MS
+                leases.set(id, { incarnation, token: granted.token, stream, until })
+                expect(granted.token === known?.token).toBe(same)
+              })
+              break
+            }
+            case 'heartbeat': {
+              const lease = leases.get(each.id)
+              if (!lease?.stream) break
+              registry.heartbeat(lease.stream)
+              lease.until = clock.now() + TTL_MS
               break
             }
             case 'renew': {
-              attempt(fits(each.id, each.incarnation), () => registry.renew(each.id, each.incarnation))
               const lease = leases.get(each.id)
-              if (lease && fits(each.id, each.incarnation)) lease.until = clock.now() + TTL_MS
+              attempt(lease?.incarnation === each.incarnation, () => {
+                registry.renew(each.id, each.incarnation, lease?.token ?? '')
+                if (lease) lease.until = clock.now() + TTL_MS
+              })
               break
             }
-            case 'deregister':
-              attempt(isNewest(each.id, each.incarnation), () =>
-                registry.deregister(each.id, each.incarnation),
-              )
-              if (isNewest(each.id, each.incarnation)) leases.delete(each.id)
+            case 'deregister': {
+              const lease = leases.get(each.id)
+              attempt((lease?.incarnation ?? 0n) <= each.incarnation, () => {
+                registry.deregister(each.id, each.incarnation, lease?.token ?? '')
+                leases.delete(each.id)
+              })
               break
+            }
             case 'health':
               registry.setHealth(each.id, each.incarnation, each.well ? 'healthy' : 'unhealthy', 1)
               break
-            case 'detach':
-              registry.detach(sessions[each.session] ?? {})
-              for (const lease of leases.values()) {
-                if (lease.session !== each.session) continue
-                lease.session = undefined
-                lease.until = Math.min(lease.until, clock.now() + GRACE_MS)
-              }
+            case 'detach': {
+              const lease = leases.get(each.id)
+              if (!lease?.stream) break
+              registry.detach(lease.stream)
+              lease.stream = undefined
+              lease.until = Math.min(lease.until, clock.now() + GRACE_MS)
               break
+            }
             case 'wait':
               clock.advance(each.ms)
               registry.sweep()
@@ -447,7 +572,7 @@ describe('whatever happens', () => {
             }
           }
           expect(registry.revision()).toBeGreaterThanOrEqual(before)
-          const listed = registry.members().map(({ instanceId, incarnation }) => [instanceId, incarnation])
+          const listed = members().map(({ instanceId, incarnation }) => [instanceId, incarnation])
           expect(new Map(listed as [string, bigint][])).toEqual(
             new Map([...leases].map(([id, { incarnation }]) => [id, incarnation])),
           )

@@ -1,265 +1,360 @@
-import { rpcError } from '@docmesh/rpc'
-import type { Description, Health, Member, State } from './member.ts'
+import { isDeepStrictEqual } from 'node:util'
+import type { TrafficPolicy } from '@docmesh/contracts/registry/v1/registry'
+import type { Change, Departure } from './change.ts'
+import { sweepLeases } from './expiry.ts'
+import { createExpiryGuard } from './guard.ts'
+import { declare, healthOf, type Lease, type LeaseStream, newToken, tokensMatch } from './lease.ts'
+import type { Description, Member, State } from './member.ts'
+import { createPolicyTable } from './policy-table.ts'
+import {
+  instanceExists,
+  instanceNotFound,
+  leaseMismatch,
+  staleIncarnation,
+  superseded,
+  wrongInstance,
+} from './refusals.ts'
+import { createUpdates, type Filter, type Update } from './updates.ts'
+import { createWatchers, type Watchers } from './watchers.ts'
+
+export type { Change } from './change.ts'
+export type { Update } from './updates.ts'
 
 export interface RegistryOptions {
   /** Names this life of the memory: revisions of different epochs cannot be compared. */
   readonly epoch: string
   readonly leaseTtlMs: number
   readonly suspectGraceMs: number
+  /** An instance whose event loop lags by more is degraded; default 1,000. */
+  readonly degradedLagMs?: number
+  /** The policies are in a database that has not been read yet; default false: there are none. */
+  readonly policiesPending?: boolean
   /** Monotonic milliseconds: leases must not care when somebody sets the clock. */
   readonly monotonic: () => number
   readonly clock: () => Date
 }
 
-/** What happened to an instance, for logs, metrics and watchers. */
-export type Change =
-  | { readonly kind: 'joined' | 'changed'; readonly member: Member }
-  | {
-      readonly kind: 'left'
-      readonly member: Member
-      readonly reason: 'deregistered' | 'stream_lost' | 'expired'
-    }
+export interface Grant {
+  readonly member: Member
+  readonly token: string
+}
 
-/** What a watcher has to apply: everything, or what changed since the revision that it has. */
-export type Update =
-  | { readonly kind: 'snapshot'; readonly revision: bigint; readonly members: readonly Member[] }
-  | {
-      readonly kind: 'delta'
-      readonly revision: bigint
-      readonly changed: readonly Member[]
-      readonly removed: readonly string[]
-    }
+export interface Heartbeat {
+  /** Default: what the instance said last. */
+  readonly state?: State | undefined
+  /** Lag of its event loop; default: as before. */
+  readonly lagMs?: number | undefined
+}
 
-export interface Registry {
+export interface Registry
+  extends Pick<
+    Watchers,
+    'watch' | 'settled' | 'acknowledge' | 'acknowledged' | 'whenAcknowledged' | 'close'
+  > {
   readonly epoch: string
   readonly leaseTtlMs: number
   readonly startedAt: Date
   revision(): bigint
-  /** Lists an instance, or what it now says of itself. `session` is the stream that holds the lease. Throws STALE_INCARNATION. */
-  register(description: Description, state: State, session: object | undefined): Member
   /**
-   * Extends a lease; an instance that was suspect is again what it said last. Throws INSTANCE_NOT_FOUND or
-   * STALE_INCARNATION.
+   * Lists an instance, or what it now says of itself. Another stream takes a lease over with its token, or with a higher
+   * incarnation. Throws STALE_INCARNATION; INSTANCE_EXISTS while the holder is connected, LEASE_MISMATCH while it may
+   * come back.
    */
-  renew(instanceId: string, incarnation: bigint, state?: State): Member
+  register(description: Description, state: State, stream: LeaseStream | undefined, token?: string): Grant
+  /** Extends the lease that a stream holds. Throws INSTANCE_NOT_FOUND or STALE_INCARNATION. */
+  heartbeat(stream: LeaseStream, heartbeat?: Heartbeat): Member
+  /** Extends a lease without its stream. Throws INSTANCE_NOT_FOUND, STALE_INCARNATION or LEASE_MISMATCH. */
+  renew(instanceId: string, incarnation: bigint, token: string): Grant
   /** The stream broke: its instance is suspect until it comes back or the grace has passed. */
-  detach(session: object): void
-  /** Ends a lease at once; an unknown instance is no error. Throws STALE_INCARNATION. */
-  deregister(instanceId: string, incarnation: bigint): void
-  /** Throws INSTANCE_NOT_FOUND. */
-  drain(instanceId: string): Member
-  setHealth(instanceId: string, incarnation: bigint, health: Health, responseTimeMs: number): void
+  detach(stream: LeaseStream): void
+  /** Ends a lease at once; an unknown instance is no error. Throws STALE_INCARNATION or LEASE_MISMATCH. */
+  deregister(instanceId: string, incarnation: bigint, token: string): void
+  /** Marks an instance, for the rest of its life, and tells it. Throws INSTANCE_NOT_FOUND. */
+  drain(instanceId: string, graceMs?: number): Member
+  setHealth(
+    instanceId: string,
+    incarnation: bigint,
+    health: 'healthy' | 'unhealthy',
+    responseTimeMs: number,
+    detail?: string,
+  ): void
+  /** A lease that another replica granted and told us of. One of our own for the same process is worth more. */
+  adoptRemote(replica: string, member: Member, ttlMs: number): void
+  /** The replica that granted the lease has ended it. */
+  dropRemote(replica: string, instanceId: string, incarnation: bigint, reason?: Departure): void
+  /** All policies that there are. What differs from those known gets a revision. */
+  replacePolicies(all: readonly TrafficPolicy[]): void
   /** Delists what is past its time. */
   sweep(): void
   members(): readonly Member[]
-  updateSince(epoch: string, revision: bigint): Update
+  /** Those whose lease this replica granted. */
+  ownMembers(): readonly Member[]
+  policies(): readonly TrafficPolicy[]
+  policiesPending(): boolean
+  /** Leases do not run out yet, because this replica has just started. */
+  quarantine(): boolean
+  /** Leases do not run out now, because too many would. */
+  guarded(): boolean
+  updateSince(epoch: string, revision: bigint, services?: Filter): Update
   onChange(listener: (change: Change) => void): () => void
-  /**
-   * What changed since the given revision, then every change. A watcher that brings the state of another life has to wait
-   * while this one is young: what it has is better than a mesh whose instances have not registered again yet.
-   */
-  watch(fromEpoch: string, fromRevision: bigint, signal: AbortSignal): AsyncIterable<Update>
   /** Open watches. */
   watchers(): number
-  /** Ends all watches, so that watchers go to another replica. */
-  close(): void
 }
 
-interface Lease {
-  member: Member
-  session: object | undefined
-  /** What the instance itself said last. */
-  declared: State
-  expiresAt: number
-}
-
-/** Removals that are remembered for deltas; a watcher that is further behind gets a snapshot. */
-const TOMBSTONES = 1_000
+/** Instances that left by themselves and are remembered for it. */
+const DEPARTED = 1_000
 
 /** Every instance has registered again by then: their back-off ends at 2 s ± 20 %. */
 const SETTLE_MS = 3_000
 
 /**
- * The registry's memory. Every change gets the next revision; a watcher is sent what changed between the revision that it
- * has and the newest, so one that reads slowly skips the states in between and nothing is queued for it.
+ * The registry's memory. Every change gets the next revision. A lease belongs to the stream that it was granted on and
+ * to whoever has its token; what runs out is delisted by `sweep`.
  */
 export function createRegistry({
   epoch,
   leaseTtlMs,
   suspectGraceMs,
+  degradedLagMs = 1_000,
+  policiesPending = false,
   monotonic,
   clock,
 }: RegistryOptions): Registry {
   const leases = new Map<string, Lease>()
-  const tombstones: { readonly instanceId: string; readonly revision: bigint }[] = []
+  const held = new WeakMap<LeaseStream, Lease>()
+  /** Incarnations that deregistered here: what other replicas still tell of them is late. */
+  const departed = new Map<string, bigint>()
   const listeners = new Set<(change: Change) => void>()
-  const wakers = new Set<() => void>()
   const startedAt = clock()
-  const settledAt = monotonic() + SETTLE_MS
-  let settled = false
-  let watchers = 0
-  let forgotten = 0n
-  let revision = 0n
-  let closed = false
-
-  function commit(lease: Lease, fields: Partial<Member>, kind: 'joined' | 'changed'): Member {
-    lease.member = { ...lease.member, ...fields, revision: ++revision }
-    announce({ kind, member: lease.member })
-    return lease.member
-  }
-
-  function remove({ member }: Lease, reason: 'deregistered' | 'stream_lost' | 'expired'): void {
-    leases.delete(member.instanceId)
-    tombstones.push({ instanceId: member.instanceId, revision: ++revision })
-    if (tombstones.length > TOMBSTONES) forgotten = tombstones.shift()?.revision ?? forgotten
-    announce({ kind: 'left', member, reason })
-  }
+  const bornAt = monotonic()
+  const guard = createExpiryGuard({ windowMs: leaseTtlMs })
+  const members = (): Member[] => [...leases.values()].map(({ member }) => member)
+  const updates = createUpdates(epoch, {
+    members,
+    policies: () => policies.all(),
+    policiesPending: () => policies.pending(),
+  })
+  const watchers = createWatchers(epoch, updates)
+  const policies = createPolicyTable({ updates, announce, pending: policiesPending })
+  const quarantine = (): boolean => monotonic() < bornAt + leaseTtlMs
 
   function announce(change: Change): void {
     for (const listener of listeners) listener(change)
-    wakeWatchers()
+    watchers.wake()
   }
 
-  function wakeWatchers(): void {
-    for (const wake of [...wakers]) wake()
+  const isOwn = ({ origin }: Lease): boolean => origin === undefined
+
+  /** What is said of a listed instance, with the next revision if that is news. */
+  function update(lease: Lease, fields: Partial<Member>, detail = ''): Member {
+    const { member: previous } = lease
+    lease.member = { ...previous, ...fields, health: healthOf(lease) }
+    if (!isNews(previous, lease.member)) return lease.member
+    if (previous.service !== lease.member.service) updates.bury(previous.service, previous.instanceId)
+    lease.member = { ...lease.member, revision: updates.next() }
+    announce({ kind: 'changed', member: lease.member, previous, own: isOwn(lease), detail })
+    return lease.member
   }
 
+  /** In place of the lease of an older process of the same id, if there is one. */
+  function list(lease: Lease, older: Lease | undefined): Member {
+    const { service, instanceId, incarnation } = lease.member
+    leases.set(instanceId, lease)
+    if (older && older.member.service !== service) updates.bury(older.member.service, instanceId)
+    lease.member = { ...lease.member, health: healthOf(lease), revision: updates.next() }
+    older?.stream?.end?.(staleIncarnation(instanceId, incarnation))
+    if (older) announce({ kind: 'left', member: older.member, reason: 'replaced', own: isOwn(older) })
+    announce({ kind: 'joined', member: lease.member, own: isOwn(lease) })
+    return lease.member
+  }
+
+  function remove(lease: Lease, reason: Departure): void {
+    const { member } = lease
+    leases.delete(member.instanceId)
+    updates.bury(member.service, member.instanceId)
+    announce({ kind: 'left', member, reason, own: isOwn(lease) })
+  }
+
+  /** The lease of this process, or of one that it may replace. */
   function leaseOf(instanceId: string, incarnation?: bigint): Lease | undefined {
     const lease = leases.get(instanceId)
-    if (lease && incarnation !== undefined && incarnation < lease.member.incarnation) {
-      throw rpcError('STALE_INCARNATION', `Instance ${instanceId} is used by a newer process.`, {
-        metadata: { incarnation: String(lease.member.incarnation) },
-      })
-    }
+    if (lease && incarnation !== undefined && incarnation < lease.member.incarnation)
+      throw staleIncarnation(instanceId, lease.member.incarnation)
     return lease
   }
 
-  function knownLease(instanceId: string, incarnation?: bigint): Lease {
-    const lease = leaseOf(instanceId, incarnation)
-    if (lease && (incarnation === undefined || incarnation === lease.member.incarnation)) return lease
-    throw rpcError('INSTANCE_NOT_FOUND', `No instance ${instanceId} is registered: register again.`, {
-      resource: { type: 'instance', name: instanceId },
-    })
-  }
-
-  function updateSince(fromEpoch: string, from: bigint): Update {
-    const members = [...leases.values()].map(({ member }) => member)
-    if (fromEpoch !== epoch || from < forgotten || from > revision)
-      return { kind: 'snapshot', revision, members }
-    return {
-      kind: 'delta',
-      revision,
-      changed: members.filter((member) => member.revision > from),
-      removed: tombstones
-        .filter((tombstone) => tombstone.revision > from && !leases.has(tombstone.instanceId))
-        .map(({ instanceId }) => instanceId),
-    }
+  function extend(lease: Lease, fields: Partial<Member>): Member {
+    lease.expiresAt = monotonic() + leaseTtlMs
+    lease.streamLost = false
+    return update(lease, { ...fields, state: lease.declared, renewedAt: clock() })
   }
 
   return {
     epoch,
     leaseTtlMs,
     startedAt,
-    revision: () => revision,
-    register(description, state, session) {
-      const known = leaseOf(description.instanceId, description.incarnation)
+    revision: updates.revision,
+    register(description, state, stream, token = '') {
+      const { instanceId, incarnation } = description
+      const holds = stream && held.get(stream)?.member.instanceId
+      if (holds !== undefined && holds !== instanceId) throw wrongInstance(holds)
+      const known = leaseOf(instanceId, incarnation)
+      if (known?.member.incarnation === incarnation) {
+        if (isOwn(known) && (!stream || known.stream !== stream) && !tokensMatch(known.token, token))
+          throw known.stream ? instanceExists(instanceId) : leaseMismatch(instanceId)
+        if (known.stream !== stream) known.stream?.end?.(superseded())
+        Object.assign(known, { origin: undefined, token: known.token || newToken(), stream })
+        known.declared = declare(known, state)
+        if (stream) held.set(stream, known)
+        return { member: extend(known, description), token: known.token }
+      }
       const now = clock()
-      const fields = { ...description, state, renewedAt: now }
-      const same = known?.member.incarnation === description.incarnation
       const lease: Lease = {
-        session,
+        stream,
+        origin: undefined,
+        token: newToken(),
         declared: state,
+        checked: 'unknown',
+        lagging: false,
+        streamLost: false,
         expiresAt: monotonic() + leaseTtlMs,
-        member: same
-          ? known.member
-          : { ...fields, registeredAt: now, revision, health: 'unknown', responseTimeMs: undefined },
+        member: {
+          ...description,
+          state,
+          health: 'unknown',
+          responseTimeMs: undefined,
+          registeredAt: now,
+          renewedAt: now,
+          revision: 0n,
+        },
       }
-      leases.set(description.instanceId, lease)
-      return commit(lease, fields, known ? 'changed' : 'joined')
+      if (stream) held.set(stream, lease)
+      return { member: list(lease, known), token: lease.token }
     },
-    renew(instanceId, incarnation, state) {
-      const lease = knownLease(instanceId, incarnation)
-      lease.expiresAt = monotonic() + leaseTtlMs
-      lease.member = { ...lease.member, renewedAt: clock() } // news for nobody: no revision
-      lease.declared = state ?? lease.declared
-      return lease.declared === lease.member.state
-        ? lease.member
-        : commit(lease, { state: lease.declared }, 'changed')
+    heartbeat(stream, { state, lagMs } = {}) {
+      const lease = held.get(stream)
+      if (!lease) throw instanceNotFound('')
+      const { instanceId, incarnation } = lease.member
+      if (leaseOf(instanceId, incarnation) !== lease || lease.stream !== stream)
+        throw instanceNotFound(instanceId)
+      lease.declared = declare(lease, state ?? lease.declared)
+      if (lagMs !== undefined) lease.lagging = lagMs > degradedLagMs
+      return extend(lease, {})
     },
-    detach(session) {
-      for (const lease of leases.values()) {
-        if (lease.session !== session) continue
-        lease.session = undefined
-        lease.expiresAt = Math.min(lease.expiresAt, monotonic() + suspectGraceMs)
-        commit(lease, { state: 'suspect' }, 'changed')
-      }
-    },
-    deregister(instanceId, incarnation) {
+    renew(instanceId, incarnation, token) {
       const lease = leaseOf(instanceId, incarnation)
-      if (lease) remove(lease, 'deregistered')
+      if (lease?.member.incarnation !== incarnation || !isOwn(lease)) throw instanceNotFound(instanceId)
+      if (!tokensMatch(lease.token, token)) throw leaseMismatch(instanceId)
+      return { member: extend(lease, {}), token: lease.token }
     },
-    drain(instanceId) {
-      const lease = knownLease(instanceId)
-      return lease.member.state === 'draining'
-        ? lease.member
-        : commit(lease, { state: 'draining' }, 'changed')
+    detach(stream) {
+      const lease = held.get(stream)
+      if (!lease || lease.stream !== stream || leases.get(lease.member.instanceId) !== lease) return
+      lease.stream = undefined
+      lease.streamLost = true
+      lease.expiresAt = Math.min(lease.expiresAt, monotonic() + suspectGraceMs)
+      update(lease, { state: 'suspect' })
     },
-    setHealth(instanceId, incarnation, health, responseTimeMs) {
+    deregister(instanceId, incarnation, token) {
+      const lease = leaseOf(instanceId, incarnation)
+      if (!lease) return
+      if (!tokensMatch(lease.token, token)) throw leaseMismatch(instanceId)
+      remove(lease, 'deregistered')
+      departed.delete(instanceId) // so that it is the newest
+      departed.set(instanceId, lease.member.incarnation)
+      const [oldest] = departed.keys()
+      if (departed.size > DEPARTED && oldest !== undefined) departed.delete(oldest)
+    },
+    drain(instanceId, graceMs) {
+      const lease = leaseOf(instanceId)
+      if (!lease) throw instanceNotFound(instanceId)
+      lease.declared = 'draining'
+      lease.stream?.drain?.(graceMs)
+      return update(lease, { state: 'draining' })
+    },
+    setHealth(instanceId, incarnation, health, responseTimeMs, detail = '') {
       const lease = leases.get(instanceId)
       if (lease?.member.incarnation !== incarnation) return
-      if (lease.member.health === health) lease.member = { ...lease.member, responseTimeMs }
-      else commit(lease, { health, responseTimeMs }, 'changed')
+      lease.checked = health
+      update(lease, { responseTimeMs }, detail)
     },
+    adoptRemote(replica, member, ttlMs) {
+      const { instanceId, incarnation, state, health } = member
+      const known = leases.get(instanceId)
+      if (known ? known.member.incarnation > incarnation : (departed.get(instanceId) ?? -1n) >= incarnation)
+        return
+      const expiresAt = monotonic() + ttlMs
+      const streamLost = state === 'suspect'
+      const lagging = health === 'degraded'
+      if (known?.member.incarnation === incarnation) {
+        if (isOwn(known)) return
+        const declared = streamLost ? known.declared : declare(known, state)
+        Object.assign(known, { origin: replica, expiresAt, streamLost, lagging, declared })
+        const { responseTimeMs, registeredAt, revision } = known.member
+        update(known, {
+          ...member,
+          state: streamLost ? state : declared,
+          responseTimeMs,
+          registeredAt,
+          revision,
+        })
+        return
+      }
+      const lease: Lease = {
+        member,
+        origin: replica,
+        token: '',
+        stream: undefined,
+        declared: streamLost ? 'serving' : state,
+        checked: lagging ? 'healthy' : health,
+        lagging,
+        streamLost,
+        expiresAt,
+      }
+      list(lease, known)
+    },
+    dropRemote(replica, instanceId, incarnation, reason = 'deregistered') {
+      const lease = leases.get(instanceId)
+      if (lease?.origin === replica && lease.member.incarnation === incarnation) remove(lease, reason)
+    },
+    replacePolicies: policies.replace,
     sweep() {
       const now = monotonic()
-      for (const lease of [...leases.values()]) {
-        if (lease.expiresAt <= now)
-          remove(lease, lease.member.state === 'suspect' ? 'stream_lost' : 'expired')
-      }
-      if (!settled && now >= settledAt) {
-        settled = true
-        wakeWatchers()
+      const before = guard.active()
+      const { lapsed, delisted } = sweepLeases(leases, { now, quarantine: quarantine(), guard })
+      const instances = leases.size
+      for (const lease of lapsed) if (!lease.streamLost) update(lease, { state: 'suspect' })
+      for (const lease of delisted) remove(lease, lease.streamLost ? 'stream_lost' : 'expired')
+      if (guard.active() !== before)
+        announce({
+          kind: 'guard',
+          active: guard.active(),
+          expired: lapsed.length + delisted.length,
+          instances,
+        })
+      if (!watchers.settled() && now >= bornAt + SETTLE_MS) {
+        watchers.settle()
+        announce({ kind: 'settled' })
       }
     },
-    members: () => [...leases.values()].map(({ member }) => member),
-    updateSince,
+    members,
+    ownMembers: () => [...leases.values()].filter(isOwn).map(({ member }) => member),
+    policies: policies.all,
+    policiesPending: policies.pending,
+    quarantine,
+    guarded: guard.active,
+    updateSince: updates.since,
     onChange(listener) {
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
-    async *watch(fromEpoch, fromRevision, signal) {
-      const open = (): boolean => !closed && !signal.aborted
-      const isOfAnotherLife = fromEpoch !== '' && fromEpoch !== epoch
-      watchers++
-      try {
-        while (isOfAnotherLife && !settled && open()) await nextChange(wakers, signal)
-        let update = updateSince(fromEpoch, fromRevision)
-        while (open()) {
-          yield update
-          while (update.revision === revision && open()) await nextChange(wakers, signal)
-          update = updateSince(epoch, update.revision)
-        }
-      } finally {
-        watchers--
-      }
-    },
-    watchers: () => watchers,
-    close() {
-      closed = true
-      wakeWatchers()
-    },
+    ...watchers,
+    watchers: watchers.count,
   }
 }
 
-/** To be asked only while `signal` is not aborted yet. */
-function nextChange(wakers: Set<() => void>, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const wake = (): void => {
-      wakers.delete(wake)
-      signal.removeEventListener('abort', wake)
-      resolve()
-    }
-    wakers.add(wake)
-    signal.addEventListener('abort', wake, { once: true })
-  })
+/** Whether a watcher would see the difference: times that pass are none. */
+function isNews(before: Member, after: Member): boolean {
+  const { renewedAt, responseTimeMs, revision } = before
+  return !isDeepStrictEqual(before, { ...after, renewedAt, responseTimeMs, revision })
 }

@@ -1,13 +1,23 @@
 // Registry messages ↔ domain, and the checks that make a message safe to believe.
-import { InstanceHealth, InstanceState, type Registration } from '@docmesh/contracts/registry/v1/registry'
-import { durationOf, type FieldViolation, invalidRequest } from '@docmesh/rpc'
+import {
+  IncidentKind,
+  InstanceHealth,
+  InstanceState,
+  type MeshIncident,
+  type Registration,
+  type WatchRequest,
+  WatchResponse,
+} from '@docmesh/contracts/registry/v1/registry'
+import { type Duration, durationOf, type FieldViolation, invalidRequest, msOf } from '@docmesh/rpc'
+import type { Incident, IncidentName } from './incident.ts'
 import type { Description, Health, Member, State } from './member.ts'
-import type { Update } from './registry.ts'
+import { SERVICE_NAME } from './policy.ts'
+import type { Update } from './updates.ts'
 
-const SERVICE = /^[a-z][a-z0-9-]{0,62}$/
 const ADDRESS = /^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):([1-9]\d{0,4})$/
 const MAX_TEXT = 256
 const MAX_LIST = 100
+const MAX_WAIT_MS = 600_000
 
 /** @throws INVALID_REQUEST that names every wrong field. */
 export function descriptionFrom(registration: Registration): Description {
@@ -18,7 +28,7 @@ export function descriptionFrom(registration: Registration): Description {
     if (!ok) faults.push({ field: `registration.${field}`, description })
   }
   check(
-    SERVICE.test(service),
+    SERVICE_NAME.test(service),
     'service',
     'lower-case letters, digits and hyphens, at most 63, beginning with a letter',
   )
@@ -68,6 +78,7 @@ const STATES: Readonly<Record<State, InstanceState>> = {
 const HEALTH: Readonly<Record<Health, InstanceHealth>> = {
   unknown: InstanceHealth.UNKNOWN,
   healthy: InstanceHealth.HEALTHY,
+  degraded: InstanceHealth.DEGRADED,
   unhealthy: InstanceHealth.UNHEALTHY,
 }
 
@@ -103,16 +114,75 @@ export const instance = ({
   revision,
 })
 
-export function updateMessage(epoch: string, update: Update, wanted: ReadonlySet<string> | undefined) {
-  const fits = ({ service }: Member): boolean => wanted?.has(service) ?? true
+export function updateMessage(epoch: string, update: Update): WatchResponse {
   const { revision } = update
   if (update.kind === 'snapshot') {
-    const instances = update.members.filter(fits).map(instance)
-    return { epoch, revision, update: { $case: 'snapshot', value: { instances } } } as const
+    const { members, policies, policiesPending } = update
+    const value = { instances: members.map(instance), policies: [...policies], policiesPending }
+    return WatchResponse.fromPartial({ epoch, revision, update: { $case: 'snapshot', value } })
   }
   const value = {
-    changedInstances: update.changed.filter(fits).map(instance),
+    changedInstances: update.changed.map(instance),
     removedInstanceIds: [...update.removed],
+    changedPolicies: [...update.changedPolicies],
+    removedPolicies: [...update.removedPolicies],
   }
-  return { epoch, revision, update: { $case: 'delta', value } } as const
+  return WatchResponse.fromPartial({ epoch, revision, update: { $case: 'delta', value } })
+}
+
+/** @throws INVALID_REQUEST */
+export function watchFrom({ services, watcherId, epoch, fromRevision }: WatchRequest) {
+  const faults: FieldViolation[] = []
+  if (services.length > MAX_LIST || !services.every((service) => SERVICE_NAME.test(service)))
+    faults.push({ field: 'services', description: `at most ${MAX_LIST} names of services` })
+  if (watcherId.length > MAX_TEXT)
+    faults.push({ field: 'watcher_id', description: `at most ${MAX_TEXT} characters` })
+  if (faults.length > 0) throw invalidRequest(faults)
+  return {
+    epoch,
+    fromRevision,
+    options: { watcherId, services: services.length > 0 ? [...new Set(services)].sort() : undefined },
+  }
+}
+
+/** Milliseconds of an optional duration. @throws INVALID_REQUEST */
+export function waitFrom(value: Duration | undefined, field: string): number | undefined {
+  const ms = value && msOf(value)
+  if (ms !== undefined && !(ms >= 0 && ms <= MAX_WAIT_MS))
+    throw invalidRequest([{ field, description: `0 to ${MAX_WAIT_MS / 1_000} s` }])
+  return ms
+}
+
+const INCIDENTS: Readonly<Record<number, IncidentName>> = {
+  [IncidentKind.ENDPOINT_EJECTED]: 'endpoint_ejected',
+  [IncidentKind.ENDPOINT_READMITTED]: 'endpoint_readmitted',
+  [IncidentKind.CIRCUIT_OPENED]: 'circuit_opened',
+  [IncidentKind.CIRCUIT_HALF_OPENED]: 'circuit_half_opened',
+  [IncidentKind.CIRCUIT_CLOSED]: 'circuit_closed',
+  [IncidentKind.PANIC_STARTED]: 'panic_started',
+  [IncidentKind.PANIC_ENDED]: 'panic_ended',
+}
+
+/** @throws INVALID_REQUEST that names every wrong field. */
+export function incidentFrom(message: MeshIncident, caller: Description): Incident {
+  const { service, instanceId, methodClass, reason, at } = message
+  const kind = INCIDENTS[message.kind]
+  const faults: FieldViolation[] = []
+  if (!kind) faults.push({ field: 'incident.kind', description: 'a kind that this version knows' })
+  if (!SERVICE_NAME.test(service))
+    faults.push({ field: 'incident.service', description: 'name of a service' })
+  for (const [field, value] of Object.entries({ instance_id: instanceId, method_class: methodClass, reason }))
+    if (value.length > MAX_TEXT)
+      faults.push({ field: `incident.${field}`, description: `at most ${MAX_TEXT} characters` })
+  if (!kind || faults.length > 0) throw invalidRequest(faults)
+  return {
+    kind,
+    at: at ?? new Date(),
+    callerService: caller.service,
+    callerInstanceId: caller.instanceId,
+    service,
+    instanceId,
+    methodClass,
+    reason,
+  }
 }

@@ -1,0 +1,15 @@
+import type { TrafficPolicy } from '@docmesh/contracts/registry/v1/registry'
+import type { Member } from '../member.ts'
+
+/** What the xDS face shows: the same snapshot that native watchers get. */
+export interface MeshSource {
+  members(): readonly Member[]
+  policies(): readonly TrafficPolicy[]
+  /** Hears of every change of the above, and of `settled`. */
+  onChange(listener: () => void): () => void
+  /**
+   * False while what is here is known to be incomplete, as after a restart, when instances have not registered again yet:
+   * clients that had a state before keep it until this is true. Default: always true.
+   */
+  settled?(): boolean
+}
