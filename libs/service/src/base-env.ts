@@ -19,6 +19,11 @@ export const baseEnv = {
     fallback: '127.0.0.1:7400',
     doc: 'Replicas of the registry, host:port with commas between them.',
   }),
+  meshSnapshotDir: optional(
+    text('MESH_SNAPSHOT_DIR', {
+      doc: 'Directory where the last known state of the mesh is kept, for a start while the registry is down.',
+    }),
+  ),
   environment: oneOf('DOCMESH_ENV', ['development', 'staging', 'production'], {
     fallback: 'development',
     doc: 'Sets defaults such as the share of traces.',
@@ -47,7 +52,7 @@ export const dataEnv = {
     fallback: '10',
     min: 2,
     max: 1_000,
-    doc: 'Most connections of this instance to PostgreSQL, besides two that listen; all instances share its max_connections.',
+    doc: 'Most connections of this instance to PostgreSQL, besides up to four that listen and, in analysis, five of the workflow engine; all instances share its max_connections.',
   }),
   natsUrl: optional(
     url('NATS_URL', ['nats', 'tls'], { doc: 'NATS with JetStream; events go over PostgreSQL when not set.' }),

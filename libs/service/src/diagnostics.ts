@@ -1,5 +1,5 @@
 import { DiagnosticsServiceDefinition, HealthState } from '@docmesh/contracts/ops/v1/diagnostics'
-import type { Mesh } from '@docmesh/mesh'
+import { breakerInfo, type Mesh, meshView } from '@docmesh/mesh'
 import {
   durationOf,
   type Implementation,
@@ -66,16 +66,12 @@ export function diagnostics(deps: DiagnosticsDeps): Implementation {
           p95,
           p99,
         })),
-        breakers: mesh.breakers().map(({ service, methodClass, snapshot }) => ({
-          name: `${service} ${methodClass}`,
-          state: snapshot.state,
-          ...(snapshot.state === 'CLOSED' ? { calls: snapshot.calls, failures: snapshot.failures } : {}),
-          ...(snapshot.state === 'OPEN' ? { retryAt: new Date(Date.now() + snapshot.retryAfterMs) } : {}),
-        })),
+        breakers: mesh.breakers().map(breakerInfo),
         logLevel: logger.level,
         unimplementedMethods: [...implementations, own].flatMap(unimplementedMethods),
       }
     },
+    getMeshView: async (request) => meshView(mesh, request),
     async setLogLevel({ level, duration: limit }) {
       const limitMs = limit && msOf(limit)
       const faults = [

@@ -8,7 +8,7 @@ import { runService } from './run-service.ts'
 const tell = (kind: string): void => void process.send?.({ kind })
 
 const env = {
-  fails: oneOf('FAILS', ['never', 'in build', 'in started'], {
+  fails: oneOf('FAILS', ['never', 'in build', 'in started', 'when released'], {
     fallback: 'never',
     doc: 'Where the start fails.',
   }),
@@ -21,8 +21,19 @@ const env = {
 } as const
 
 await runService('fixture', env, async ({ env, own }) => {
-  own({ close: () => tell('first released') })
+  const released = Promise.withResolvers<never>()
+  own({
+    close() {
+      tell('first released')
+      released.reject(new Error('the database was closed'))
+    },
+  })
+  released.promise.catch(() => {}) // most of the time nobody waits for it
   own({ close: () => tell('second released') })
+  if (env.fails === 'when released') {
+    tell('building')
+    await released.promise
+  }
   if (env.fails === 'in build') throw new Error('no database')
   const documents = implement(DocumentServiceDefinition, {
     /** Answers when the parent says so. */

@@ -1,6 +1,9 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { DocumentServiceDefinition } from '@docmesh/contracts/document/v1/document'
@@ -8,9 +11,15 @@ import {
   HealthDefinition,
   HealthCheckResponse_ServingStatus as Serving,
 } from '@docmesh/contracts/grpc/health/v1/health'
-import { InstanceState, RegistryServiceDefinition } from '@docmesh/contracts/registry/v1/registry'
+import {
+  Instance,
+  InstanceState,
+  RegisterResponse,
+  RegistryServiceDefinition,
+} from '@docmesh/contracts/registry/v1/registry'
 import {
   createClient,
+  durationOf,
   grpcJsClient,
   grpcJsServer,
   implement,
@@ -63,16 +72,47 @@ function clientOf<D extends ServiceDefinition>(definition: D, address: string) {
   return createClient(definition, sendOver(connection))
 }
 
+interface RegistryOptions {
+  readonly replaces?: boolean
+  /** Then the instance is asked to drain, with this grace. */
+  readonly drainGraceMs?: Promise<number>
+  /** Until then the callers do not know of a drain; not set means that the registry cannot tell. */
+  readonly known?: Promise<void>
+  readonly listing?: Instance[]
+}
+
 /** The native API of the registry; writes what it hears into `log`. */
-async function registry(log: string[], { replaces = false } = {}) {
+async function registry(
+  log: string[],
+  { replaces = false, drainGraceMs, known, listing = [] }: RegistryOptions = {},
+) {
+  const heartbeatInterval = durationOf(known ? 100 : 5_000)
   const implementation = implement(RegistryServiceDefinition, {
+    ...(known && {
+      async drain() {
+        log.push('drain')
+        await known
+        return { acknowledged: true }
+      },
+    }),
     async *register(requests) {
       for await (const { message } of requests) {
+        if (message?.$case === 'incident') continue
         if (replaces) throw rpcError('STALE_INCARNATION', 'A newer process has this id.')
         log.push(message?.value.state === InstanceState.DRAINING ? 'DRAINING' : 'SERVING')
-        if (message?.$case === 'registration') yield { message: { $case: 'lease', value: {} } }
-        else yield { message: { $case: 'renewed', value: {} } }
+        if (message?.$case !== 'registration') {
+          yield RegisterResponse.fromPartial({ message: { $case: 'renewed', value: {} } })
+          continue
+        }
+        yield RegisterResponse.fromPartial({ message: { $case: 'lease', value: { heartbeatInterval } } })
+        if (!drainGraceMs) continue
+        const command = { $case: 'drain', value: { grace: durationOf(await drainGraceMs) } } as const
+        yield RegisterResponse.fromPartial({ message: { $case: 'command', value: { command } } })
       }
+    },
+    async *watch(_, { signal }) {
+      yield { epoch: 'e1', revision: 1n, update: { $case: 'snapshot', value: { instances: listing } } }
+      await once(signal, 'abort')
     },
     async deregister() {
       log.push('deregistered')
@@ -120,8 +160,56 @@ describe('a service', () => {
     ])
   })
 
+  it('is open to calls until the registry says that the callers know of the drain', async () => {
+    const log: string[] = []
+    const known = Promise.withResolvers<void>()
+    const { child, ready, exit, seen } = start(
+      { REGISTRY_TARGET: await registry(log, { known: known.promise }) },
+      log,
+    )
+    const { address } = await ready
+    // With the second heartbeat the process is sure to know that it is listed.
+    await eventually(() => expect(log.filter((entry) => entry === 'SERVING').length).toBeGreaterThan(2))
+    child.kill('SIGTERM')
+    await seen('drain')
+    const health = clientOf(HealthDefinition, address)
+    expect(await health.check({})).toEqual({ status: Serving.SERVING })
+    expect(log).not.toContain('stopping')
+    known.resolve()
+    expect((await exit).code).toBe(0)
+    const said = log.filter((entry) => !['ready', 'SERVING'].includes(entry))
+    expect([...new Set(said)].slice(0, 4)).toEqual(['DRAINING', 'drain', 'stopping', 'deregistered'])
+  })
+
+  it('ends when the registry asks for it, with the grace that it gives', async () => {
+    const log: string[] = []
+    const grace = Promise.withResolvers<number>()
+    const target = await registry(log, { drainGraceMs: grace.promise, known: Promise.resolve() })
+    const { ready, exit, seen } = start({ REGISTRY_TARGET: target }, log)
+    const documents = clientOf(DocumentServiceDefinition, (await ready).address)
+    const call = documents.getDocument({ documentId: 'never answered' }, { timeoutMs: 30_000 })
+    const cut = expect(call).rejects.toMatchObject({ remote: { notSent: false } })
+    await seen('call begun')
+    grace.resolve(300)
+    await cut
+    expect((await exit).code).toBe(0)
+    expect(log).toContain('deregistered')
+  })
+
+  it('keeps what it knows of the mesh in the directory that it is given', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'docmesh-service-'))
+    releases.push(() => rm(directory, { recursive: true }))
+    const listing = [Instance.fromPartial({ registration: { instanceId: 'i1', service: 'document' } })]
+    const target = await registry([], { listing })
+    const { child, ready, exit } = start({ REGISTRY_TARGET: target, MESH_SNAPSHOT_DIR: directory })
+    await ready
+    await eventually(async () => expect(await readdir(directory)).toEqual(['fixture.mesh']))
+    child.kill('SIGTERM')
+    expect((await exit).code).toBe(0)
+  })
+
   it('does not wait for streams that wait for news, nor longer than its grace for calls', async () => {
-    const { child, ready, exit, seen } = start({ SHUTDOWN_GRACE_MS: '300' })
+    const { child, ready, exit, seen } = start({ SHUTDOWN_GRACE_MS: '1000' })
     const documents = clientOf(DocumentServiceDefinition, (await ready).address)
     const stream = documents.downloadDocument({})[Symbol.asyncIterator]()
     await stream.next()
@@ -173,6 +261,17 @@ describe('a start that fails', () => {
     expect(stderr).toMatch(/"level":"fatal".*no database/)
   })
 
+  it('because it is stopped meanwhile ends with 0, and is nothing to worry about', async () => {
+    const { child, exit, log, seen } = start({ FAILS: 'when released' })
+    await seen('building')
+    child.kill('SIGTERM')
+    const { code, stderr } = await exit
+    expect(code).toBe(0)
+    expect(log).toEqual(['building', 'second released', 'first released'])
+    expect(stderr).not.toMatch(/"level":"(fatal|error|warn)"/)
+    expect(stderr).toContain('the database was closed')
+  })
+
   it('at the very end also leaves the mesh', async () => {
     const log: string[] = []
     const { exit } = start({ FAILS: 'in started', REGISTRY_TARGET: await registry(log) }, log)
@@ -188,7 +287,7 @@ describe('a start that fails', () => {
     expect(stderr.split('\n')).toEqual([
       'fixture: The environment has faults:',
       '  GRPC_LISTEN: write host:port, for example 127.0.0.1:7400',
-      '  FAILS: write one of never, in build, in started',
+      '  FAILS: write one of never, in build, in started, when released',
       '  PIN: write a whole number from 1 to 9',
       '',
     ])

@@ -1,5 +1,6 @@
 import { randomUUID, randomUUIDv7 } from 'node:crypto'
 import { hostname } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { LifecycleState } from '@docmesh/contracts/ops/v1/diagnostics'
 import { InstanceState } from '@docmesh/contracts/registry/v1/registry'
@@ -13,25 +14,19 @@ import {
   type Implementation,
   logLayer,
   metricsLayer,
-  reflectionServices,
   routesOf,
 } from '@docmesh/rpc'
-import {
-  createHealth,
-  createLogger,
-  createMetrics,
-  currentTraceContext,
-  type Health,
-  type Logger,
-  type Metrics,
-  startTracing,
-} from '@docmesh/telemetry'
+import { reflectionServices } from '@docmesh/rpc/reflection'
+import { createHealth, createMetrics, type Health, type Logger, type Metrics } from '@docmesh/telemetry'
+import { createLogger } from '@docmesh/telemetry/logger'
+import { currentTraceContext, sampledTrace, startTracing } from '@docmesh/telemetry/tracing'
 import { startAdminServer } from './admin-server.ts'
 import { type BaseEnv, baseEnv } from './base-env.ts'
 import { diagnostics } from './diagnostics.ts'
 import { type EnvOf, type EnvSchema, parseEnv } from './env.ts'
 import { createLifecycle } from './lifecycle.ts'
 import { createScope, type Scope } from './scope.ts'
+import { createStop, type Stop } from './stop.ts'
 import { VERSION } from './version.ts'
 
 /** What a service gets to build itself from. */
@@ -60,13 +55,14 @@ export interface BuiltService {
   readonly stopping?: () => unknown
 }
 
-/** What the registry's push needs to reach the callers, so that none of them sends a call into the GOAWAY. */
+/** What is on its way when the callers know of the drain, so that none of their calls meets the GOAWAY. */
 const DRAIN_NOTICE_MS = 100
 
 /**
  * The only bootstrap. Start: environment → telemetry → build → serve → health SERVING → register → `started`. Stop, on
- * SIGTERM, SIGINT or the end of the parent process: DRAINING in the mesh → health NOT_SERVING → `stopping` → GOAWAY →
- * calls in flight, which get `SHUTDOWN_GRACE_MS` → deregister → what the service owns, last in, first out. A half-failed
+ * SIGTERM, SIGINT, the end of the parent process or the wish of the registry: DRAINING in the mesh, until the callers
+ * know → health NOT_SERVING → `stopping` → GOAWAY → calls in flight, which get `SHUTDOWN_GRACE_MS` or what the registry
+ * gives them → deregister → what the service owns, last in, first out. A half-failed
  * start is torn down and ends the process with exit code 1; so does an uncaught exception, after a drain. A faulty
  * environment ends it with 78.
  */
@@ -98,13 +94,13 @@ export async function runService<S extends EnvSchema>(
   try {
     await start({ service, env, build, logger, lifecycle, scope, startedAt, stop })
   } catch (err) {
+    // Whoever is stopped while it starts finds its database closed.
+    if (lifecycle.state() === LifecycleState.STOPPING) return logger.info({ err }, 'start given up')
     logger.fatal({ err }, 'start failed')
     lifecycle.enter(LifecycleState.ERROR, String(err))
     await stop('start failed', 1)
   }
 }
-
-type Stop = (reason: string, exitCode: number) => Promise<void>
 
 interface Start<S extends EnvSchema> {
   readonly service: string
@@ -131,12 +127,21 @@ async function start<S extends EnvSchema>({
   lifecycle.enter(LifecycleState.STARTING, 'environment read')
   const tracing = await startTracing({ service, version: VERSION, environment: env.environment, logger })
   scope.onRelease('tracing', () => tracing.shutdown())
-  const metrics = createMetrics({ service, version: VERSION })
+  const metrics = createMetrics({ service, version: VERSION, exemplar: sampledTrace })
   scope.onRelease('metrics', () => metrics.stop())
   const health = createHealth({ metrics })
   scope.onRelease('health', () => health.stop())
   const admin = scope.own(await startAdminServer(env.adminListen, { health, metrics, lifecycle }))
-  const mesh = scope.own(joinMesh({ registryTargets: env.registryTarget, logger, metrics }))
+  const mesh = scope.own(
+    joinMesh({
+      registryTargets: env.registryTarget,
+      logger,
+      metrics,
+      zone: env.zone,
+      clientId: instanceId,
+      snapshotPath: env.meshSnapshotDir && join(env.meshSnapshotDir, `${service}.mesh`),
+    }),
+  )
 
   const built = await build({
     env,
@@ -175,7 +180,8 @@ async function start<S extends EnvSchema>({
   let membership: Membership | undefined
   scope.onRelease('membership', () => membership?.leave())
   const listener = await grpcJsServer.listen(env.grpcListen, routes)
-  scope.onRelease('grpc server', () => listener.close(env.shutdownGraceMs))
+  let graceMs = env.shutdownGraceMs
+  scope.onRelease('grpc server', () => listener.close(graceMs))
   scope.onRelease('service', () => built.stopping?.())
   health.start()
   serving.set(true)
@@ -202,7 +208,13 @@ async function start<S extends EnvSchema>({
       labels: {},
       state: InstanceState.SERVING,
     },
-    (error) => void stop(`replaced: ${error.message}`, 1),
+    {
+      onReplaced: (error) => void stop(`replaced: ${error.message}`, 1),
+      onDrain(wantedMs) {
+        graceMs = wantedMs ?? graceMs
+        void stop('the registry asked for it', 0)
+      },
+    },
   )
   await built.started?.(address)
   lifecycle.enter(LifecycleState.READY, `listening on ${listener.address}`)
@@ -219,28 +231,4 @@ async function start<S extends EnvSchema>({
 const traceFields = (): Record<string, string> => {
   const trace = currentTraceContext()
   return trace ? { trace_id: trace.traceId, span_id: trace.spanId } : {}
-}
-
-/** One shutdown, whoever asks first. */
-function createStop(scope: Scope, lifecycle: ReturnType<typeof createLifecycle>, logger: Logger): Stop {
-  let stopped: Promise<void> | undefined
-  const stop: Stop = (reason, exitCode) => {
-    stopped ??= (async () => {
-      lifecycle.enter(LifecycleState.STOPPING, reason)
-      logger.info({ reason }, 'stopping')
-      await scope.release()
-      lifecycle.enter(LifecycleState.STOPPED, reason)
-      logger.info({ reason }, 'stopped')
-      process.exit(exitCode)
-    })()
-    return stopped
-  }
-  process.on('SIGTERM', () => void stop('SIGTERM', 0))
-  process.on('SIGINT', () => void stop('SIGINT', 0))
-  process.on('disconnect', () => void stop('the supervisor is gone', 0))
-  process.on('uncaughtException', (err, origin) => {
-    logger.fatal({ err, origin }, 'uncaught')
-    void stop(origin, 1)
-  })
-  return stop
 }
