@@ -204,7 +204,7 @@ it('takes more starts at once than it has connections', async () => {
   await using narrow = await startInstance({
     databaseUrl: database.url,
     documents: library.address,
-    concurrency: 0,
+    workflows: service.workflows,
     poolMax: 2,
   })
   const documentId = library.put(CONTRACT)
@@ -261,8 +261,9 @@ it('fails without a score when the document cannot be read, and does not try aga
     'AnalysisFailed',
   ])
   expect(AnalysisFailed.decode(events.at(-1)?.payload ?? Buffer.alloc(0)).failure).toEqual(analysis.failure)
-  for (const call of [client.listFindings({ analysisId: id }), report(id, ReportFormat.JSON)])
-    expect(await failure(call)).toMatchObject({
+  const refused = [client.listFindings({ analysisId: id }), report(id, ReportFormat.JSON)].map(failure)
+  for (const error of await Promise.all(refused))
+    expect(error).toMatchObject({
       code: Code.FAILED_PRECONDITION,
       reason: 'ANALYSIS_NOT_COMPLETED',
       options: { metadata: { state: 'failed' } },
@@ -376,7 +377,7 @@ describe('a watch', () => {
     await using other = await startInstance({
       databaseUrl: proxy.url,
       documents: library.address,
-      concurrency: 0,
+      workflows: service.workflows,
     })
     const ready = Promise.withResolvers<void>()
     const { id } = await start(library.put(CONTRACT, { ready: () => ready.promise }), {}, other.client)
@@ -426,12 +427,17 @@ describe('an erased document', () => {
     const documentId = library.put(CONTRACT, { name: 'CPF de Maria.pdf' })
     const { id } = await start(documentId)
     await ended(id)
+    const { findings } = await client.listFindings({ analysisId: id })
+    const textSha256 = findings.flatMap(({ evidence }) => evidence)[0]?.textSha256 ?? 'of no evidence'
     const kept = await start(library.put(CONTRACT))
     await ended(kept.id)
     await erase(documentId)
     await eventually(async () =>
       expect((await failure(client.getAnalysis({ analysisId: id }))).reason).toBe('ANALYSIS_NOT_FOUND'),
     )
+    const run = { ...(await service.workflows.get(id)), outputs: await service.workflows.outputs(id) }
+    expect(run.state).toBe('completed')
+    for (const told of [documentId, 'Maria', textSha256]) expect(JSON.stringify(run)).not.toContain(told)
     const events = await history(id)
     expect(events.at(-1)?.type).toBe('AnalysisCompleted')
     expect(events.map(({ payload, userId }) => payload.toString() + userId).join('')).toBe('')
@@ -448,6 +454,11 @@ describe('an erased document', () => {
     )
     await erase(documentId)
     expect((await watching).reason).toBe('ANALYSIS_NOT_FOUND')
+    expect(await service.workflows.get(id)).toMatchObject({
+      state: 'cancelled',
+      input: null,
+      failure: undefined,
+    })
     ready.resolve()
   })
 })

@@ -1,17 +1,30 @@
-import { setTimeout as delay } from 'node:timers/promises'
-import { Priority } from '@docmesh/contracts/analysis/v1/analysis'
-import { AnalysisCancelled, AnalysisQueued } from '@docmesh/contracts/analysis/v1/events'
-import type { Publish } from '@docmesh/events'
+import { AnalysisQueued } from '@docmesh/contracts/analysis/v1/events'
 import type { Queryable } from '@docmesh/postgres'
 import { type Page, type PageRequest, pageFrom, type RpcError, readPage, rpcError } from '@docmesh/rpc'
-import { type Analysis, type Caller, hasEnded, newSteps, type Options } from './analysis.ts'
+import { type Analysis, type Caller, hasEnded, type Options } from './analysis.ts'
+import { orderOptions, queuedEvent } from './analysis-events.ts'
+import { createOrders, type Orders, type OrdersDeps } from './analysis-orders.ts'
 import type { Changes } from './changes.ts'
 import type { Documents } from './documents.ts'
 import type { Packs } from './packs.ts'
+import { patiently } from './patiently.ts'
 import type { Finding } from './rules/findings.ts'
-import type { AnalysisFilter, AnalysisStore } from './store.ts'
+import type { AnalysisFilter } from './store.ts'
+import type { Outlook } from './wire.ts'
 
-export interface Analyses {
+/** An analysis to start without asking the document service: its first step looks for the document. */
+export interface NewAnalysis {
+  readonly documentId: string
+  /** 0: the current one. */
+  readonly documentVersion: number
+  readonly options: Options
+  readonly batchId: string | undefined
+  readonly tenantId: string
+  readonly requestedBy: string
+}
+
+export interface Analyses extends Orders {
+  /** Throws DOCUMENT_NOT_FOUND or UNKNOWN_RULE_PACK. */
   start(
     documentId: string,
     documentVersion: number,
@@ -19,125 +32,160 @@ export interface Analyses {
     requestId: string,
     caller: Caller,
   ): Promise<Analysis>
+  /**
+   * Starts it if and when the transaction commits. Throws before it writes anything: DOCUMENT_NOT_FOUND for an id that is
+   * none, UNKNOWN_RULE_PACK.
+   */
+  startIn(tx: Queryable, wanted: NewAnalysis): Promise<Analysis>
+  /** A new analysis of the same text. Throws ANALYSIS_NOT_ENDED or UNKNOWN_RULE_PACK. */
+  rerun(id: string, rulePacks: readonly string[], requestId: string, caller: Caller): Promise<Analysis>
   get(id: string, caller: Caller): Promise<Analysis>
   list(filter: AnalysisFilter, page: PageRequest, caller: Caller): Promise<Page<Analysis>>
   /** Of a completed analysis. Throws ANALYSIS_NOT_COMPLETED. */
   findings(id: string, caller: Caller): Promise<{ analysis: Analysis; findings: readonly Finding[] }>
   /** The state now and after every change, until the analysis has ended. */
   watch(id: string, caller: Caller, signal: AbortSignal): AsyncIterable<Analysis>
-  queuePosition(analysis: Analysis): Promise<number>
-  cancel(id: string, reason: string, caller: Caller): Promise<Analysis>
-  retry(id: string, caller: Caller): Promise<Analysis>
+  outlook(analysis: Analysis): Promise<Outlook>
 }
 
-export interface AnalysesDeps {
-  readonly store: AnalysisStore
+export interface AnalysesDeps extends Omit<OrdersDeps, 'find'> {
   readonly changes: Changes
   readonly documents: Documents
   readonly packs: Packs
-  readonly publish: Publish
-  readonly clock: () => Date
   readonly ids: () => string
 }
 
 /** Lower case, as ids are given out: they name aggregates and notifications too, where case would tell two apart. */
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const isId = (value: string): boolean => UUID.test(value)
-const PRIORITIES = { low: Priority.LOW, normal: Priority.NORMAL, high: Priority.HIGH } as const
 
-export function createAnalyses({
-  store,
-  changes,
-  documents,
-  packs,
-  publish,
-  clock,
-  ids,
-}: AnalysesDeps): Analyses {
-  async function get(id: string, { tenantId }: Caller): Promise<Analysis> {
-    const analysis = isId(id) ? await store.get(store, tenantId, id) : undefined
+export function createAnalyses({ changes, documents, packs, ids, ...deps }: AnalysesDeps): Analyses {
+  const { store, workflows, pipeline, estimates, publish, clock } = deps
+
+  async function find(on: Queryable, id: string, { tenantId }: Pick<Caller, 'tenantId'>): Promise<Analysis> {
+    const analysis = isId(id) ? await store.get(on, tenantId, id) : undefined
     if (!analysis) throw notFound(id)
     return analysis
   }
+  const get = (id: string, caller: Caller): Promise<Analysis> => find(store, id, caller)
 
-  /** Changes an analysis under its row lock; `change` returns undefined to leave it as it is. */
-  async function transition(
-    id: string,
-    caller: Caller,
-    change: (analysis: Analysis) => 'queued' | 'cancelled' | undefined,
-    reason: string,
-  ): Promise<Analysis> {
-    if (!isId(id)) throw notFound(id)
-    return store.transaction(async (tx) => {
-      const analysis = await store.get(tx, caller.tenantId, id, { lock: true })
-      if (!analysis) throw notFound(id)
-      const state = change(analysis)
-      if (!state) return analysis
-      const steps = state === 'queued' ? newSteps() : analysis.steps
-      const endedAt = state === 'cancelled' ? clock() : undefined
-      await store.setState(tx, id, state, steps, endedAt ?? null)
-      const { documentId } = analysis
-      if (state === 'cancelled')
-        await publish(tx, AnalysisCancelled, { analysisId: id, documentId, reason }, eventOptions(id, caller))
-      else await publish(tx, AnalysisQueued, await queuedEvent(tx, analysis), eventOptions(id, caller))
-      return { ...analysis, state, steps, endedAt, failure: undefined }
-    })
+  const fresh = (wanted: NewAnalysis): Analysis => ({
+    ...wanted,
+    id: ids(),
+    documentName: '',
+    rerunOf: undefined,
+    rulePacks: [],
+    state: 'queued',
+    steps: [],
+    progress: 0,
+    textSha256: undefined,
+    outcome: undefined,
+    failure: undefined,
+    createdAt: clock(),
+    startedAt: undefined,
+    endedAt: undefined,
+  })
+
+  const startRun = async (tx: Queryable, { id, tenantId: tenant, options }: Analysis): Promise<void> => {
+    await workflows.start(pipeline, null, { id, tenant, priority: options.priority, tx })
   }
 
-  async function queuedEvent(tx: Queryable, { id, documentId, options }: Analysis): Promise<AnalysisQueued> {
-    return {
-      analysisId: id,
-      documentId,
-      priority: PRIORITIES[options.priority],
-      estimatedDuration: undefined,
-      queuePosition: await store.queuePosition(tx, id),
-    }
+  /** Undefined when the tenant has used the key before. */
+  async function insert(
+    tx: Queryable,
+    analysis: Analysis,
+    key: string,
+    caller: Caller,
+    run = startRun,
+  ): Promise<Analysis | undefined> {
+    if (!(await store.insert(tx, analysis, key))) return undefined
+    await run(tx, analysis)
+    const position = await store.queuePosition(tx, analysis.id)
+    const event = queuedEvent(analysis, position, estimates.remainingMs(analysis, position))
+    await publish(tx, AnalysisQueued, event, orderOptions(analysis.id, caller))
+    return find(tx, analysis.id, caller)
+  }
+
+  /** The analysis that was made with the key first. */
+  async function insertOnce(
+    analysis: Analysis,
+    key: string,
+    caller: Caller,
+    run = startRun,
+  ): Promise<Analysis> {
+    const inserted = await store.transaction((tx) => insert(tx, analysis, key, caller, run))
+    const first = inserted ?? (await store.byRequest(store, caller.tenantId, key))
+    if (!first) throw notFound(analysis.id)
+    return first
+  }
+
+  function checkPacks({ rulePacks }: Options): void {
+    for (const name of rulePacks) packs.find(name)
   }
 
   return {
+    ...createOrders({ ...deps, find }),
     get,
     async start(documentId, documentVersion, options, requestId, caller) {
       const before = requestId ? await store.byRequest(store, caller.tenantId, requestId) : undefined
       if (before) return before
-      for (const name of options.rulePacks) packs.find(name)
+      checkPacks(options)
       if (!isId(documentId)) throw documentNotFound(documentId)
-      const head = await documents.head(documentId, documentVersion)
-      const now = clock()
-      const analysis: Analysis = {
-        id: ids(),
-        tenantId: caller.tenantId,
-        requestedBy: caller.userId,
+      const { name, version } = await documents.head(documentId, documentVersion)
+      const { tenantId, userId: requestedBy } = caller
+      const wanted = {
         documentId,
-        documentVersion: head.version,
-        documentName: head.name,
+        documentVersion: version,
         options,
-        rulePacks: [],
-        state: 'queued',
-        steps: newSteps(),
-        outcome: undefined,
-        failure: undefined,
-        createdAt: now,
-        startedAt: undefined,
-        endedAt: undefined,
+        batchId: undefined,
+        tenantId,
+        requestedBy,
       }
-      const inserted = await store.transaction(async (tx) => {
-        if (!(await store.insert(tx, analysis, requestId))) return false
-        await publish(tx, AnalysisQueued, await queuedEvent(tx, analysis), eventOptions(analysis.id, caller))
-        return true
+      return insertOnce({ ...fresh(wanted), documentName: name }, requestId, caller)
+    },
+    async startIn(tx, wanted) {
+      checkPacks(wanted.options)
+      if (!isId(wanted.documentId)) throw documentNotFound(wanted.documentId)
+      const analysis = fresh(wanted)
+      const { batchId = analysis.id, tenantId, requestedBy: userId } = wanted
+      return (await insert(tx, analysis, '', { userId, tenantId, requestId: batchId })) ?? analysis
+    },
+    async rerun(id, rulePacks, requestId, caller) {
+      const first = await get(id, caller)
+      const key = requestId && `${id}/${requestId}`
+      const before = key ? await store.byRequest(store, caller.tenantId, key) : undefined
+      if (before) return before
+      if (!hasEnded(first))
+        throw rpcError('ANALYSIS_NOT_ENDED', `Analysis "${id}" is ${first.state}: wait until it has ended.`)
+      const newest = first.options.rulePacks.map((name) => name.replace(/@.*/, ''))
+      const options = { ...first.options, rulePacks: rulePacks.length > 0 ? rulePacks : newest }
+      checkPacks(options)
+      const { documentId, documentVersion, documentName, textSha256, tenantId } = first
+      const wanted = { documentId, documentVersion, options, batchId: undefined, tenantId }
+      const again = { ...fresh({ ...wanted, requestedBy: caller.userId }), documentName, rerunOf: id }
+      // Runs are not kept for ever: without the first one all steps are done anew.
+      if (!(await workflows.get(id))) return insertOnce(again, key, caller)
+      return insertOnce({ ...again, textSha256 }, key, caller, async (tx) => {
+        const fork = await workflows.fork(id, {
+          id: again.id,
+          fromStep: 'rules',
+          priority: options.priority,
+          tx,
+        })
+        if (!fork) await startRun(tx, again)
       })
-      const first = inserted ? analysis : await store.byRequest(store, caller.tenantId, requestId)
-      if (!first) throw notFound(requestId)
-      return first
     },
     async list(filter, page, { tenantId }) {
       const { size, after } = readPage(page, isId)
-      if (filter.documentId && !isId(filter.documentId)) return { items: [], nextPageToken: '' }
+      const { documentId, batchId } = filter
+      if ((documentId && !isId(documentId)) || (batchId && !isId(batchId)))
+        return { items: [], nextPageToken: '' }
       return pageFrom(await store.list(tenantId, filter, after, size), size, ({ id }) => id)
     },
     async findings(id, caller) {
       const analysis = await get(id, caller)
       if (analysis.state !== 'completed') throw notCompleted(analysis)
-      return { analysis, findings: await store.findings(caller.tenantId, id) }
+      return { analysis, findings: await store.findings(store, id) }
     },
     async *watch(id, caller, signal) {
       using subscription = changes.subscribe(id)
@@ -150,49 +198,12 @@ export function createAnalyses({
         if (signal.aborted) return
       }
     },
-    queuePosition: async ({ id, state }) => (state === 'queued' ? store.queuePosition(store, id) : 0),
-    cancel: (id, reason, caller) =>
-      transition(id, caller, (analysis) => (hasEnded(analysis) ? undefined : 'cancelled'), reason),
-    retry: (id, caller) =>
-      transition(
-        id,
-        caller,
-        (analysis) => {
-          if (analysis.state === 'queued' || analysis.state === 'running') return undefined
-          if (analysis.state === 'failed') return 'queued'
-          throw rpcError(
-            'ANALYSIS_ENDED',
-            `Analysis "${id}" is ${analysis.state}: only a failed one can be retried.`,
-          )
-        },
-        '',
-      ),
+    async outlook(analysis) {
+      const queuePosition = analysis.state === 'queued' ? await store.queuePosition(store, analysis.id) : 0
+      return { queuePosition, remainingMs: estimates.remainingMs(analysis, queuePosition) }
+    },
   }
 }
-
-const PATIENCE_MS = 5_000
-const PATIENCE_STEP_MS = 200
-
-/** A database that is away for a moment ends no watch. */
-async function patiently<T>(read: () => Promise<T>, signal: AbortSignal): Promise<T> {
-  for (let waitedMs = 0; ; waitedMs += PATIENCE_STEP_MS) {
-    try {
-      return await read()
-    } catch (error) {
-      const passing = error instanceof Error && error.name === 'DatabaseUnavailable' && waitedMs < PATIENCE_MS
-      if (!passing) throw error
-      await delay(PATIENCE_STEP_MS, undefined, { signal })
-    }
-  }
-}
-
-const eventOptions = (aggregateId: string, { userId, tenantId, requestId }: Caller) => ({
-  aggregateType: 'analysis',
-  aggregateId,
-  correlationId: requestId,
-  userId,
-  tenantId,
-})
 
 const notFound = (id: string): RpcError =>
   rpcError('ANALYSIS_NOT_FOUND', `No analysis has the id "${id}".`, {

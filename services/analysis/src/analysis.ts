@@ -1,8 +1,9 @@
+import type { StepState } from '@docmesh/workflow'
 import type { Coverage } from './rules/assess.ts'
 import type { Finding } from './rules/findings.ts'
 import type { LedgerEntry, Verdict } from './rules/score.ts'
 
-export type AnalysisState = 'queued' | 'running' | 'completed' | 'failed' | 'cancelled'
+export type AnalysisState = 'queued' | 'running' | 'paused' | 'completed' | 'failed' | 'cancelled'
 
 export const STEPS = [
   'validate',
@@ -18,7 +19,7 @@ export type StepName = (typeof STEPS)[number]
 
 export interface Step {
   readonly name: StepName
-  readonly state: 'pending' | 'running' | 'completed' | 'skipped' | 'failed'
+  readonly state: StepState
   readonly detail: string
   readonly attempts: number
   /** ISO 8601. */
@@ -64,12 +65,20 @@ export interface Analysis {
   readonly tenantId: string
   readonly requestedBy: string
   readonly documentId: string
+  /** 0 until it is known which one is current. */
   readonly documentVersion: number
   readonly documentName: string
+  readonly batchId: string | undefined
+  readonly rerunOf: string | undefined
   readonly options: Options
   readonly rulePacks: readonly PackRef[]
   readonly state: AnalysisState
   readonly steps: readonly Step[]
+  /** 0 to 100. */
+  readonly progress: number
+  /** Of the canonical text, once it was extracted. */
+  readonly textSha256: string | undefined
+  /** Set a little before it is completed: until then it may be taken back. */
   readonly outcome: Outcome | undefined
   readonly failure: Failure | undefined
   readonly createdAt: Date
@@ -85,28 +94,6 @@ export interface Caller {
 
 export const hasEnded = ({ state }: Analysis): boolean =>
   state === 'completed' || state === 'failed' || state === 'cancelled'
-
-export const newSteps = (): Step[] =>
-  STEPS.map((name) => ({ name, state: 'pending', detail: '', attempts: 0 }))
-
-/** Share of the work that each step usually is, in percent. */
-const WEIGHTS: Readonly<Record<StepName, number>> = {
-  validate: 5,
-  queue: 5,
-  extract: 45,
-  rules: 30,
-  ai: 5,
-  consolidate: 4,
-  'quality-check': 3,
-  notify: 3,
-}
-
-/** 0 to 100: steps that have ended, whatever way. */
-export const progressOf = (steps: readonly Step[]): number =>
-  steps.reduce(
-    (sum, { name, state }) => sum + (state === 'pending' || state === 'running' ? 0 : WEIGHTS[name]),
-    0,
-  )
 
 export const currentStep = (steps: readonly Step[]): StepName | '' =>
   steps.find(({ state }) => state === 'running')?.name ?? ''

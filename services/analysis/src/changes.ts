@@ -1,10 +1,8 @@
-import type { AnalysisStore } from './store.ts'
+import type { Listener } from '@docmesh/postgres'
 
-/** Tells waiters of this process that an analysis changed, whichever instance changed it. */
+/** Tells waiters of this process that something changed, whichever instance changed it. */
 export interface Changes {
   subscribe(id: string): Subscription
-  /** Called for every change; '' when some may have been missed. */
-  onAny(listener: (id: string) => void): () => void
   close(): Promise<void>
 }
 
@@ -13,40 +11,41 @@ export interface Subscription extends Disposable {
   next(signal: AbortSignal): Promise<void>
 }
 
-export async function openChanges(store: AnalysisStore): Promise<Changes> {
+interface Source {
+  /** Calls back with the id of what changed; '' when some may have been missed. */
+  onChange(listener: (id: string) => void): Promise<Listener>
+}
+
+export async function openChanges(source: Source): Promise<Changes> {
   const waiting = new Map<string, Set<() => void>>()
-  const listeners = new Set<(id: string) => void>()
-  const wake = (id: string): void => {
-    for (const resolve of waiting.get(id) ?? []) resolve()
-  }
-  const connection = await store.onChange((id) => {
-    for (const listener of listeners) listener(id)
-    if (id) wake(id)
-    else for (const each of waiting.keys()) wake(each)
+  const connection = await source.onChange((id) => {
+    for (const each of id === '' ? waiting.keys() : [id]) for (const wake of waiting.get(each) ?? []) wake()
   })
   return {
     subscribe(id) {
       const own = waiting.get(id) ?? new Set()
       waiting.set(id, own)
-      let resolveNext = (): void => {}
-      const notify = (): void => resolveNext()
+      let wake = (): void => {}
+      const notify = (): void => wake()
       own.add(notify)
       return {
         next(signal) {
+          wake() // nobody waits any more for the one asked for before
           return new Promise((resolve) => {
-            resolveNext = resolve
-            signal.addEventListener('abort', () => resolve(), { once: true })
+            wake = () => {
+              signal.removeEventListener('abort', wake)
+              resolve()
+            }
+            signal.addEventListener('abort', wake)
+            if (signal.aborted) wake()
           })
         },
         [Symbol.dispose]() {
+          wake()
           own.delete(notify)
           if (own.size === 0 && waiting.get(id) === own) waiting.delete(id)
         },
       }
-    },
-    onAny(listener) {
-      listeners.add(listener)
-      return () => listeners.delete(listener)
     },
     close: () => connection.close(),
   }

@@ -9,36 +9,50 @@ export interface DocumentHead {
 
 export interface SourceText {
   readonly document: DocumentText
+  /** Of the file. */
   readonly sha256: string
+  /** Of the canonical text, in UTF-8. */
+  readonly textSha256: string
+}
+
+/** For work that no caller waits for. */
+export interface OnBehalf {
+  readonly tenantId: string
+  readonly signal: AbortSignal
 }
 
 /** What the analysis needs of the document service. */
 export interface Documents {
-  /** Version 0 is the current one. Throws DOCUMENT_NOT_FOUND. */
-  head(id: string, version: number): Promise<DocumentHead>
+  /** Version 0 is the current one. Without `onBehalf` as who calls us. Throws DOCUMENT_NOT_FOUND. */
+  head(id: string, version: number, onBehalf?: OnBehalf): Promise<DocumentHead>
   /** Throws DOCUMENT_NOT_FOUND or DOCUMENT_UNREADABLE. */
-  text(id: string, version: number, tenantId: string, signal: AbortSignal): Promise<SourceText>
+  text(id: string, version: number, onBehalf: OnBehalf): Promise<SourceText>
 }
 
 /** Above the time that the document service itself gives to one document, waiting for a free worker included. */
-const EXTRACT_TIMEOUT_MS = 180_000
+export const EXTRACT_TIMEOUT_MS = 180_000
+
+const callOptions = ({ tenantId, signal }: OnBehalf) => ({
+  signal,
+  metadata: { 'docmesh-tenant-id': tenantId },
+})
 
 export function documentsOver(client: Client<typeof DocumentServiceDefinition>): Documents {
   return {
-    async head(documentId, version) {
-      const { document } = await client.getDocument({ documentId }).catch((error) => relay(error, documentId))
+    async head(documentId, version, onBehalf) {
+      const { document } = await client
+        .getDocument({ documentId }, onBehalf && callOptions(onBehalf))
+        .catch((error) => relay(error, documentId))
       const current = document?.currentVersion?.number ?? 0
       if (version < 0 || version > current) {
         throw invalidRequest([{ field: 'document_version', description: `write 0 to ${current}` }])
       }
       return { name: document?.name ?? '', version: version || current }
     },
-    async text(documentId, version, tenantId, signal) {
+    async text(documentId, version, onBehalf) {
+      const options = { ...callOptions(onBehalf), timeoutMs: EXTRACT_TIMEOUT_MS }
       try {
-        const metadata = { 'docmesh-tenant-id': tenantId }
-        return await collect(
-          client.extractText({ documentId, version }, { signal, metadata, timeoutMs: EXTRACT_TIMEOUT_MS }),
-        )
+        return await collect(client.extractText({ documentId, version }, options))
       } catch (error) {
         return relay(error, documentId)
       }
@@ -73,12 +87,13 @@ async function collect(
     else if (part?.$case === 'text') chunks.push(part.value)
   }
   if (!layout?.version) throw new Error('The document service sent no layout.')
-  const { version, pages, blocks, signals, properties, length } = layout
+  const { version, textSha256, pages, blocks, signals, properties, length } = layout
   const text = chunks.join('')
   if (text.length !== length)
     throw new Error(`The text has ${text.length} code units, its layout says ${length}.`)
   return {
     sha256: version.sha256,
+    textSha256,
     document: {
       mediaType: version.mediaType,
       text,

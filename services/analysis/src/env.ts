@@ -8,10 +8,4 @@ export const env = {
     max: 256,
     doc: 'Analyses that one instance runs at the same time.',
   }),
-  leaseMs: integer('ANALYSIS_LEASE_MS', {
-    fallback: '3000',
-    min: 500,
-    max: 600_000,
-    doc: 'Milliseconds after which the analyses of an instance that died are taken over.',
-  }),
 } as const

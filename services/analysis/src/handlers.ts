@@ -14,13 +14,11 @@ export function analysisHandlers(
   analyses: Analyses,
   reports: Reports,
 ): Handlers<typeof AnalysisServiceDefinition> {
-  const message = async (analysis: Analysis) =>
-    analysisMessage(analysis, await analyses.queuePosition(analysis))
+  const message = async (analysis: Analysis) => analysisMessage(analysis, await analyses.outlook(analysis))
   return {
     async startAnalysis({ documentId, documentVersion, options, requestId }, call) {
       const wanted = optionsFrom(options)
-      if (wanted.rulePacks.length > MAX_PACKS)
-        throw invalidRequest([{ field: 'options.rule_packs', description: `at most ${MAX_PACKS}` }])
+      checkPackCount(wanted.rulePacks, 'options.rule_packs')
       return {
         analysis: await message(await analyses.start(documentId, documentVersion, wanted, requestId, call)),
       }
@@ -30,14 +28,10 @@ export function analysisHandlers(
     },
     async listAnalyses(request, call) {
       const states = request.states.map(stateFrom).filter((state) => state !== undefined)
-      // No analysis is in a state that this version does not have, nor in a batch.
-      const nowhere = (request.states.length > 0 && states.length === 0) || request.batchId !== ''
-      if (nowhere) return { analyses: [], nextPageToken: '' }
-      const { items, nextPageToken } = await analyses.list(
-        { documentId: request.documentId, states },
-        request,
-        call,
-      )
+      // No analysis is in a state that this version does not have.
+      if (request.states.length > 0 && states.length === 0) return { analyses: [], nextPageToken: '' }
+      const { documentId, batchId } = request
+      const { items, nextPageToken } = await analyses.list({ documentId, batchId, states }, request, call)
       return { analyses: items.map((analysis) => analysisMessage(analysis)), nextPageToken }
     },
     async listFindings(request, call) {
@@ -67,8 +61,22 @@ export function analysisHandlers(
     async cancelAnalysis({ analysisId, reason }, call) {
       return { analysis: analysisMessage(await analyses.cancel(analysisId, reason, call)) }
     },
-    async retryAnalysis({ analysisId }, call) {
-      return { analysis: await message(await analyses.retry(analysisId, call)) }
+    async pauseAnalysis({ analysisId, requestId }, call) {
+      return { analysis: await message(await analyses.pause(analysisId, requestId, call)) }
+    },
+    async resumeAnalysis({ analysisId, requestId }, call) {
+      return { analysis: await message(await analyses.resume(analysisId, requestId, call)) }
+    },
+    async retryAnalysis({ analysisId, requestId }, call) {
+      return { analysis: await message(await analyses.retry(analysisId, requestId, call)) }
+    },
+    async rerunAnalysis({ analysisId, rulePacks, requestId }, call) {
+      checkPackCount(rulePacks, 'rule_packs')
+      return { analysis: await message(await analyses.rerun(analysisId, rulePacks, requestId, call)) }
     },
   }
+}
+
+function checkPackCount(rulePacks: readonly string[], field: string): void {
+  if (rulePacks.length > MAX_PACKS) throw invalidRequest([{ field, description: `at most ${MAX_PACKS}` }])
 }

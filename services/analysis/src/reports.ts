@@ -67,12 +67,8 @@ export function createReports(analyses: Analyses, documents: Documents): Reports
       ])
     const { analysis, findings } = await analyses.findings(id, caller)
     const input = async (): Promise<ReportInput> => {
-      const { document } = await documents.text(
-        analysis.documentId,
-        analysis.documentVersion,
-        analysis.tenantId,
-        signal,
-      )
+      const { documentId, documentVersion, tenantId } = analysis
+      const { document } = await documents.text(documentId, documentVersion, { tenantId, signal })
       return reportInput(analysis, findings, document.text, locale)
     }
     const content = Buffer.from(await form.render(analysis, findings, input))

@@ -1,59 +1,30 @@
 import type { Listener, Postgres, Queryable } from '@docmesh/postgres'
-import type { Analysis, Failure, Options, Outcome, PackRef, Step } from './analysis.ts'
+import type { Analysis, StepName } from './analysis.ts'
+import { analysisOf, CHANGED, COLUMNS, type Row } from './analysis-rows.ts'
 import type { Finding } from './rules/findings.ts'
+import { runStore } from './run-store.ts'
 
-const CHANGED = 'analysis_changed'
 const PRIORITIES = { low: 0, normal: 1, high: 2 } as const
-const COLUMNS = `id, tenant_id, requested_by, document_id, document_version, document_name, options, rule_packs, state,
-  steps, outcome, failure, created_at, started_at, ended_at`
-
-interface Row {
-  id: string
-  tenant_id: string
-  requested_by: string
-  document_id: string
-  document_version: number
-  document_name: string
-  options: Options
-  rule_packs: PackRef[]
-  state: Analysis['state']
-  steps: Step[]
-  outcome: Outcome | null
-  failure: Failure | null
-  created_at: Date
-  started_at: Date | null
-  ended_at: Date | null
-}
-
-/** The right to run one analysis: writes are refused once somebody else has a higher fence. */
-export interface Claim {
-  readonly analysis: Analysis
-  readonly fence: bigint
-  readonly attempt: number
-}
-
-export interface Completion {
-  readonly steps: readonly Step[]
-  readonly rulePacks: readonly PackRef[]
-  readonly outcome: Outcome
-  readonly findings: readonly Finding[]
-  readonly endedAt: Date
-}
+/** Completed analyses that estimates are made from. */
+const HISTORY = 50
 
 export interface AnalysisFilter {
   /** Empty: of any document. */
   readonly documentId: string
+  /** Empty: of any batch, and of none. */
+  readonly batchId: string
   /** Empty: in any state. */
   readonly states: readonly Analysis['state'][]
 }
 
-/** All SQL of the analysis service. */
+/** The SQL of those who ask for analyses, read them and tell them what to do; `runs` has that of their runs. */
 export type AnalysisStore = ReturnType<typeof analysisStore>
 
 export function analysisStore(db: Postgres) {
   return {
     query: db.query,
     transaction: db.transaction,
+    runs: runStore(db),
 
     /** Calls back with the id of each analysis that changed, on any instance; '' after a lost connection. */
     onChange: (listener: (id: string) => void): Promise<Listener> => db.listen(CHANGED, listener),
@@ -61,12 +32,10 @@ export function analysisStore(db: Postgres) {
     /** False when the tenant has used the request id before. */
     async insert(tx: Queryable, analysis: Analysis, requestId: string): Promise<boolean> {
       const rows = await tx.query(
-        `with inserted as (
-           insert into analyses (id, tenant_id, requested_by, request_id, document_id, document_version, document_name, options,
-             priority, state, steps, created_at)
-           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'queued', $10, $11)
-           on conflict (tenant_id, request_id) do nothing returning id)
-         select pg_notify('${CHANGED}', id::text) from inserted`,
+        `insert into analyses (id, tenant_id, requested_by, request_id, document_id, document_version, document_name, batch_id,
+           rerun_of, options, priority, text_sha256, state, steps, created_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'queued', '[]', $13)
+         on conflict (tenant_id, request_id) do nothing returning id`,
         [
           analysis.id,
           analysis.tenantId,
@@ -75,25 +44,22 @@ export function analysisStore(db: Postgres) {
           analysis.documentId,
           analysis.documentVersion,
           analysis.documentName,
+          analysis.batchId ?? null,
+          analysis.rerunOf ?? null,
           JSON.stringify(analysis.options),
           PRIORITIES[analysis.options.priority],
-          JSON.stringify(analysis.steps),
+          analysis.textSha256 ?? null,
           analysis.createdAt,
         ],
       )
       return rows.length > 0
     },
 
-    async get(
-      on: Queryable,
-      tenantId: string,
-      id: string,
-      { lock = false } = {},
-    ): Promise<Analysis | undefined> {
-      const [row] = await on.query<Row>(
-        `select ${COLUMNS} from analyses where tenant_id = $1 and id = $2 ${lock ? 'for update' : ''}`,
-        [tenantId, id],
-      )
+    async get(on: Queryable, tenantId: string, id: string): Promise<Analysis | undefined> {
+      const [row] = await on.query<Row>(`select ${COLUMNS} from analyses where tenant_id = $1 and id = $2`, [
+        tenantId,
+        id,
+      ])
       return row && analysisOf(row)
     },
 
@@ -108,35 +74,37 @@ export function analysisStore(db: Postgres) {
     /** Newest first, one more than `limit` when there are more. */
     async list(
       tenantId: string,
-      { documentId, states }: AnalysisFilter,
+      { documentId, batchId, states }: AnalysisFilter,
       after: string,
       limit: number,
     ): Promise<Analysis[]> {
       const rows = await db.query<Row>(
         `select ${COLUMNS} from analyses where tenant_id = $1 and ($2::uuid is null or id < $2)
            and ($3::uuid is null or document_id = $3) and (cardinality($4::text[]) = 0 or state = any ($4))
-         order by id desc limit $5`,
-        [tenantId, after || null, documentId || null, states, limit + 1],
+           and ($5::uuid is null or batch_id = $5)
+         order by id desc limit $6`,
+        [tenantId, after || null, documentId || null, states, batchId || null, limit + 1],
       )
       return rows.map(analysisOf)
     },
 
-    async findings(tenantId: string, id: string): Promise<Finding[]> {
-      const [row] = await db.query<{ findings: Finding[] | null }>(
-        'select findings from analyses where tenant_id = $1 and id = $2',
-        [tenantId, id],
+    async findings(on: Queryable, id: string): Promise<Finding[]> {
+      const [row] = await on.query<{ findings: Finding[] | null }>(
+        'select findings from analyses where id = $1',
+        [id],
       )
       return row?.findings ?? []
     },
 
-    /** Analyses before this one in the queue, and itself. */
+    /** Place among those of its tenant, from 1: tenants take turns. 1 also when a worker takes it in this moment. */
     async queuePosition(on: Queryable, id: string): Promise<number> {
-      const [row] = await on.query<{ position: bigint }>(
-        `select count(*) as position from analyses other join analyses own on own.id = $1
-         where other.state = 'queued' and (other.priority > own.priority or (other.priority = own.priority and other.id <= own.id))`,
+      const [row] = await on.query<{ before: bigint }>(
+        `select count(*) as before from analyses other join analyses own on own.id = $1 and other.tenant_id = own.tenant_id
+         where other.state = 'queued' and (other.priority > own.priority
+           or (other.priority = own.priority and (other.queued_at, other.id) < (own.queued_at, own.id)))`,
         [id],
       )
-      return Number(row?.position ?? 0)
+      return Number(row?.before ?? 0) + 1
     },
 
     async queueDepth(): Promise<number> {
@@ -146,141 +114,53 @@ export function analysisStore(db: Postgres) {
       return Number(row?.depth ?? 0)
     },
 
-    /** Takes the next analysis that waits, or whose worker is gone. */
-    async claim(owner: string, leaseMs: number, startedAt: Date): Promise<Claim | undefined> {
-      const [row] = await db.query<Row & { fence: bigint; attempts: number }>(
-        `update analyses set state = 'running', owner = $1, fence = fence + 1, attempts = attempts + 1,
-           lease_until = clock_timestamp() + make_interval(secs => $2 / 1000.0), started_at = coalesce(started_at, $3)
-         where id = (
-           select id from analyses where state = 'queued' or (state = 'running' and lease_until < clock_timestamp())
-           order by priority desc, id limit 1 for update skip locked)
-         returning ${COLUMNS}, fence, attempts`,
-        [owner, leaseMs, startedAt],
+    /** Median duration of each step in the latest completed analyses, in milliseconds. */
+    async stepMedians(): Promise<ReadonlyMap<StepName, number>> {
+      const rows = await db.query<{ name: StepName; ms: number }>(
+        `select step.name, percentile_cont(0.5) within group (
+             order by extract(epoch from step."endedAt" - step."startedAt") * 1000)::float8 as ms
+         from (select steps from analyses where state = 'completed' order by ended_at desc limit ${HISTORY}) latest,
+           jsonb_to_recordset(latest.steps) as step (name text, "startedAt" timestamptz, "endedAt" timestamptz)
+         where step."endedAt" is not null group by step.name`,
       )
-      return row && { analysis: analysisOf(row), fence: row.fence, attempt: row.attempts }
+      return new Map(rows.map(({ name, ms }) => [name, ms]))
     },
 
-    /** Keeps the leases of these analyses; returns those that are still ours. */
-    async renew(owner: string, ids: readonly string[], leaseMs: number): Promise<ReadonlySet<string>> {
-      const rows = await db.query<{ id: string }>(
-        `update analyses set lease_until = clock_timestamp() + make_interval(secs => $3 / 1000.0)
-         where id = any ($2) and owner = $1 and state = 'running' returning id`,
-        [owner, ids, leaseMs],
+    async cancel(tx: Queryable, id: string, reason: string, at: Date): Promise<Analysis | undefined> {
+      const [row] = await tx.query<Row>(
+        `update analyses set state = 'cancelled', failure = null, cancel_reason = $2, ended_at = $3 where id = $1
+         returning ${COLUMNS}, pg_notify('${CHANGED}', id::text)`,
+        [id, reason, at],
       )
-      return new Set(rows.map(({ id }) => id))
+      return row && analysisOf(row)
     },
 
-    /** Gives unfinished analyses back to the queue at once, when their worker ends in order. */
-    async release(owner: string): Promise<void> {
-      await db.query(
-        `with released as (
-           update analyses set state = 'queued', owner = null, lease_until = null where owner = $1 and state = 'running' returning id)
-         select pg_notify('${CHANGED}', id::text) from released`,
-        [owner],
-      )
-    },
-
-    /** False when the claim is no longer ours: nothing was written. */
-    async saveProgress(
-      tx: Queryable,
-      { analysis, fence }: Claim,
-      steps: readonly Step[],
-      rulePacks: readonly PackRef[],
-    ): Promise<boolean> {
+    /** False when it was carried out before. Without an id of the request nobody can tell. */
+    async order(tx: Queryable, id: string, requestId: string): Promise<boolean> {
+      if (!requestId) return true
       const rows = await tx.query(
-        `with changed as (
-           update analyses set steps = $3, rule_packs = $4 where id = $1 and fence = $2 and state = 'running' returning id)
-         select pg_notify('${CHANGED}', id::text) from changed`,
-        [analysis.id, fence, JSON.stringify(steps), JSON.stringify(rulePacks)],
+        'insert into analysis_orders (analysis_id, request_id) values ($1, $2) on conflict do nothing returning 1',
+        [id, requestId],
       )
       return rows.length > 0
     },
 
-    /** False when the claim is no longer ours: nothing was written. */
-    async complete(
-      tx: Queryable,
-      { analysis, fence }: Claim,
-      { steps, rulePacks, outcome, findings, endedAt }: Completion,
-    ): Promise<boolean> {
-      const rows = await tx.query(
-        `with changed as (
-           update analyses set state = 'completed', steps = $3, rule_packs = $4, outcome = $5, findings = $6, ended_at = $7,
-             owner = null, lease_until = null
-           where id = $1 and fence = $2 and state = 'running' returning id)
-         select pg_notify('${CHANGED}', id::text) from changed`,
-        [
-          analysis.id,
-          fence,
-          JSON.stringify(steps),
-          JSON.stringify(rulePacks),
-          JSON.stringify(outcome),
-          JSON.stringify(findings),
-          endedAt,
-        ],
-      )
-      return rows.length > 0
-    },
-
-    /** False when the claim is no longer ours: nothing was written. */
-    async fail(
-      tx: Queryable,
-      { analysis, fence }: Claim,
-      steps: readonly Step[],
-      failure: Failure,
-      at: Date,
-    ): Promise<boolean> {
-      const rows = await tx.query(
-        `with changed as (
-           update analyses set state = 'failed', steps = $3, failure = $4, ended_at = $5, owner = null, lease_until = null
-           where id = $1 and fence = $2 and state = 'running' returning id)
-         select pg_notify('${CHANGED}', id::text) from changed`,
-        [analysis.id, fence, JSON.stringify(steps), JSON.stringify(failure), at],
-      )
-      return rows.length > 0
-    },
-
-    /** Ends or restarts an analysis from outside of its worker, which the new fence shuts out. */
-    async setState(
-      tx: Queryable,
-      id: string,
-      state: 'queued' | 'cancelled',
-      steps: readonly Step[],
-      endedAt: Date | null,
-    ): Promise<void> {
-      await tx.query(
-        `update analyses set state = $2, steps = $3, ended_at = $4, failure = null, fence = fence + 1, attempts = 0, owner = null,
-           lease_until = null where id = $1`,
-        [id, state, JSON.stringify(steps), endedAt],
-      )
-      await tx.query('select pg_notify($1, $2)', [CHANGED, id])
-    },
-
-    /** Erasure: everything that was derived from the document. Returns the ids of the analyses that are gone. */
-    async eraseDocument(tx: Queryable, documentId: string): Promise<string[]> {
+    async ofDocument(tx: Queryable, documentId: string): Promise<string[]> {
       const rows = await tx.query<{ id: string }>(
-        `with erased as (delete from analyses where document_id = $1 returning id)
-         select id, pg_notify('${CHANGED}', id::text) from erased`,
+        'select id from analyses where document_id = $1 order by id',
         [documentId],
       )
       return rows.map(({ id }) => id)
     },
+
+    /** Erasure: what was derived from a document goes with everything that it says. */
+    async erase(tx: Queryable, ids: readonly string[]): Promise<void> {
+      await tx.query(
+        `with orders as (delete from analysis_orders where analysis_id = any ($1)),
+           erased as (delete from analyses where id = any ($1) returning id)
+         select pg_notify('${CHANGED}', id::text) from erased`,
+        [ids],
+      )
+    },
   }
 }
-
-const analysisOf = (row: Row): Analysis => ({
-  id: row.id,
-  tenantId: row.tenant_id,
-  requestedBy: row.requested_by,
-  documentId: row.document_id,
-  documentVersion: row.document_version,
-  documentName: row.document_name,
-  options: row.options,
-  rulePacks: row.rule_packs,
-  state: row.state,
-  steps: row.steps,
-  outcome: row.outcome ?? undefined,
-  failure: row.failure ?? undefined,
-  createdAt: row.created_at,
-  startedAt: row.started_at ?? undefined,
-  endedAt: row.ended_at ?? undefined,
-})

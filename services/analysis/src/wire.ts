@@ -8,7 +8,8 @@ import {
   StepState,
   Verdict,
 } from '@docmesh/contracts/analysis/v1/analysis'
-import { type Analysis, type Options, type Outcome, progressOf, type Step } from './analysis.ts'
+import { durationOf } from '@docmesh/rpc'
+import type { Analysis, Options, Outcome, Step } from './analysis.ts'
 import type { Finding } from './rules/findings.ts'
 import { DEDUCTIONS } from './rules/score.ts'
 
@@ -23,6 +24,7 @@ export const VERDICTS = { pass: Verdict.PASS, fail: Verdict.FAIL, incomplete: Ve
 const STATES = {
   queued: AnalysisState.QUEUED,
   running: AnalysisState.RUNNING,
+  paused: AnalysisState.PAUSED,
   completed: AnalysisState.COMPLETED,
   failed: AnalysisState.FAILED,
   cancelled: AnalysisState.CANCELLED,
@@ -33,8 +35,9 @@ const STEP_STATES = {
   completed: StepState.COMPLETED,
   skipped: StepState.SKIPPED,
   failed: StepState.FAILED,
+  undone: StepState.COMPENSATED,
 } as const
-const PRIORITIES = { low: Priority.LOW, normal: Priority.NORMAL, high: Priority.HIGH } as const
+export const PRIORITIES = { low: Priority.LOW, normal: Priority.NORMAL, high: Priority.HIGH } as const
 
 export const stateFrom = (state: AnalysisState): Analysis['state'] | undefined =>
   (Object.keys(STATES) as Analysis['state'][]).find((name) => STATES[name] === state)
@@ -53,7 +56,14 @@ export const optionsFrom = (options: AnalysisOptions | undefined): Options => ({
   unmask: options?.unmaskPersonalData ?? false,
 })
 
-export const analysisMessage = (analysis: Analysis, queuePosition = 0) => ({
+/** What an analysis is told with beside its row. */
+export interface Outlook {
+  /** From 1; 0 when it does not wait. */
+  readonly queuePosition?: number
+  readonly remainingMs?: number | undefined
+}
+
+export const analysisMessage = (analysis: Analysis, { queuePosition = 0, remainingMs }: Outlook = {}) => ({
   id: analysis.id,
   tenantId: analysis.tenantId,
   requestedBy: analysis.requestedBy,
@@ -70,14 +80,17 @@ export const analysisMessage = (analysis: Analysis, queuePosition = 0) => ({
   },
   rulePacks: analysis.rulePacks.map((ref) => ({ ...ref })),
   state: STATES[analysis.state],
-  progressPercent: analysis.state === 'completed' ? 100 : progressOf(analysis.steps),
+  progressPercent: analysis.progress,
   steps: analysis.steps.map(stepMessage),
+  estimatedRemaining: remainingMs === undefined ? undefined : durationOf(remainingMs),
   queuePosition,
-  result: analysis.outcome && resultMessage(analysis.outcome),
+  result: analysis.state === 'completed' && analysis.outcome ? resultMessage(analysis.outcome) : undefined,
   failure: analysis.failure,
   createdAt: analysis.createdAt,
   startedAt: analysis.startedAt,
   endedAt: analysis.endedAt,
+  batchId: analysis.batchId ?? '',
+  rerunOf: analysis.rerunOf ?? '',
 })
 
 const stepMessage = ({ name, state, detail, attempts, startedAt, endedAt }: Step) => ({

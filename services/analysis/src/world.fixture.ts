@@ -18,19 +18,22 @@ import {
   rpcError,
   sendOver,
 } from '@docmesh/rpc'
-import { createMetrics, silentLogger } from '@docmesh/telemetry'
+import { createMetrics, type Logger, silentLogger } from '@docmesh/telemetry'
+import { createWorkflows, type Workflows } from '@docmesh/workflow'
 import { createAnalyses } from './analyses.ts'
+import type { Analysis } from './analysis.ts'
+import { analysisQueues, createAnalysisPipeline } from './analysis-pipeline.ts'
 import { openChanges, type Subscription } from './changes.ts'
 import { documentsOver } from './documents.ts'
 import { subscribeErasure } from './erasure.ts'
+import { openEstimates } from './estimates.ts'
 import { analysisHandlers } from './handlers.ts'
 import { openPacks } from './packs.ts'
-import { createPipeline } from './pipeline.ts'
 import { createReports } from './reports.ts'
 import { rulePackHandlers } from './rule-pack-handlers.ts'
 import { sampleDocument } from './rules/sample-text.ts'
 import { analysisStore } from './store.ts'
-import { startWorker, type Worker } from './worker.ts'
+import { createTexts } from './texts.ts'
 
 export type AnalysisClient = Client<typeof AnalysisServiceDefinition>
 export type Instance = Awaited<ReturnType<typeof startInstance>>
@@ -139,22 +142,30 @@ const callingAs =
 export interface InstanceOptions {
   readonly databaseUrl: string
   readonly documents: string
-  /** Analyses at the same time; 0: it only answers calls. */
+  /** Analyses at the same time; 0: it only answers calls, and leaves the one place for an engine in this process free. */
   readonly concurrency?: number
-  readonly leaseMs?: number
+  /** Of another instance in this process; then this one only answers calls. */
+  readonly workflows?: Workflows
   readonly poolMax?: number
-  /** Default 20, so that retries are soon used up. */
+  /** Before the second attempt of a step, and twice as much before each other; default 10, so that they are soon used up. */
   readonly retryMs?: number
+  /** Silence of an instance after which the others take over from it; default 5 000. */
+  readonly deadAfterMs?: number
+  readonly maxRecoveryAttempts?: number
+  readonly logger?: Logger
 }
 
-/** One whole instance of the service, as `main.ts` puts it together, with retries after milliseconds. */
+/** One whole instance of the service, as `main.ts` puts it together. */
 export async function startInstance({
   databaseUrl,
   documents: documentsAddress,
   concurrency = 2,
-  leaseMs = 30_000,
+  workflows: others,
   poolMax = 10,
-  retryMs = 20,
+  retryMs = 10,
+  deadAfterMs = 5_000,
+  maxRecoveryAttempts = 10,
+  logger = silentLogger,
 }: InstanceOptions) {
   const stack = new AsyncDisposableStack()
   const migrations = new URL('../migrations', import.meta.url)
@@ -183,42 +194,50 @@ export async function startInstance({
   const toDocuments = grpcJsClient.connect(documentsAddress)
   stack.defer(() => toDocuments.close())
   const documents = documentsOver(createClient(DocumentServiceDefinition, sendOver(toDocuments)))
+  const texts = createTexts(documents)
+  stack.defer(() => texts.close())
   const clock = () => new Date()
   const { publish } = events
-  const analyses = createAnalyses({ store, changes, documents, packs, publish, clock, ids: randomUUIDv7 })
-  const pipeline = createPipeline({
+  const estimates = await openEstimates(store, { concurrency: 1, clock })
+  const ends: Analysis[] = []
+  const shared = {
     store,
     documents,
     packs,
+    estimates,
     publish,
     metrics,
-    logger: silentLogger,
     clock,
-    retryDelayMs: () => retryMs,
-  })
+    onEnded: async (_: unknown, analysis: Analysis) => void ends.push(analysis),
+  }
+  const pipeline = createAnalysisPipeline({ ...shared, texts, logger })
+  const workflows =
+    others ??
+    (await createWorkflows({
+      db,
+      pipelines: [pipeline],
+      applicationVersion: '1',
+      logger,
+      queues: analysisQueues(Math.max(1, concurrency)),
+      heartbeatMs: deadAfterMs / 5,
+      deadAfterMs,
+      maxRecoveryAttempts,
+      retryDelayMs: (attempt) => retryMs * 2 ** (attempt - 1),
+    }))
+  let stopped: Promise<void> | undefined
+  const stopWork = (): Promise<void> => {
+    stopped ??= others ? Promise.resolve() : workflows.stop()
+    return stopped
+  }
+  stack.defer(stopWork)
+  if (concurrency === 0) await stopWork()
+  const analyses = createAnalyses({ ...shared, changes, workflows, pipeline, ids: randomUUIDv7 })
   const listener = await listen([
     implement(AnalysisServiceDefinition, analysisHandlers(analyses, createReports(analyses, documents))),
     implement(RulePackServiceDefinition, rulePackHandlers(packs)),
   ])
   stack.defer(() => listener.close(0))
-  subscribeErasure(events, store)
-  const work: Worker = startWorker({
-    store,
-    changes,
-    pipeline,
-    metrics,
-    logger: silentLogger,
-    clock,
-    owner: randomUUID(),
-    concurrency,
-    leaseMs,
-  })
-  let stopped: Promise<void> | undefined
-  const stopWorker = (): Promise<void> => {
-    stopped ??= work.stop()
-    return stopped
-  }
-  stack.defer(stopWorker)
+  subscribeErasure(events, { store, workflows, texts })
 
   const clientOf = <D extends typeof AnalysisServiceDefinition | typeof RulePackServiceDefinition>(
     definition: D,
@@ -230,12 +249,14 @@ export async function startInstance({
   }
   return {
     db,
-    store,
     events,
+    workflows,
+    analyses,
+    /** What `onEnded` heard, transactions that did not commit included. */
+    ends,
     /** Watches that are open. */
     watches,
-    pipeline,
-    stopWorker,
+    stopWork,
     clientAs: (tenantId: string) => clientOf(AnalysisServiceDefinition, tenantId),
     client: clientOf(AnalysisServiceDefinition, 'acme'),
     rulePacks: clientOf(RulePackServiceDefinition, 'acme'),
