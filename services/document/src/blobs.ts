@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { access, constants, copyFile, mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { rpcError } from '@docmesh/rpc'
+import { type RpcError, rpcError } from '@docmesh/rpc'
 
 /** Contents of documents in a folder, each stored once under its SHA-256, and uploads on their way there. */
 export interface Blobs {
@@ -18,6 +18,10 @@ export interface Blobs {
   path(sha256: string): string
   read(sha256: string, offset: number, chunkBytes: number): AsyncIterable<Buffer>
   remove(sha256: string): Promise<void>
+  /** SHA-256 of everything stored, a folder at a time. */
+  stored(): AsyncIterable<readonly string[]>
+  /** When the last of its bytes came; undefined when it is not there. */
+  storedAt(sha256: string): Promise<Date | undefined>
   /** Removes staged uploads that nobody wrote to since then. */
   sweep(before: Date): Promise<void>
   /** Rejects when the folder cannot be written. */
@@ -77,7 +81,10 @@ export async function openBlobs(folder: string): Promise<Blobs> {
       const to = begin(key)
       const [left] = await stagedFiles(prefixOf(key))
       if (left) {
-        await copyFile(left.path, to).catch(unavailable)
+        await copyFile(left.path, to).catch(async (error) => {
+          await rm(to, { force: true })
+          unavailable(error)
+        })
         await rm(left.path, { force: true })
       }
       return openStaged(to, move)
@@ -88,6 +95,12 @@ export async function openBlobs(folder: string): Promise<Blobs> {
     },
     read: (sha256, start, highWaterMark) => createReadStream(path(sha256), { start, highWaterMark }),
     remove: (sha256) => rm(path(sha256), { force: true }),
+    async *stored() {
+      for (const first of await foldersOf(folder))
+        for (const second of await foldersOf(join(folder, first)))
+          yield (await readdir(join(folder, first, second))).filter((name) => SHA256.test(name))
+    },
+    storedAt: async (sha256) => (await stat(path(sha256)).catch(ignoreMissing))?.mtime,
     async sweep(before) {
       for (const { path, mtime } of await stagedFiles('')) if (mtime < before) await rm(path, { force: true })
     },
@@ -137,6 +150,11 @@ async function openStaged(
   return staged
 }
 
+const SHA256 = /^[0-9a-f]{64}$/
+
+const foldersOf = async (folder: string): Promise<string[]> =>
+  (await readdir(folder)).filter((name) => /^[0-9a-f]{2}$/.test(name))
+
 const exists = (path: string): Promise<boolean> =>
   access(path).then(
     () => true,
@@ -144,11 +162,21 @@ const exists = (path: string): Promise<boolean> =>
   )
 
 function ignoreMissing({ code }: NodeJS.ErrnoException): undefined {
-  if (code !== 'ENOENT') throw new Error(`The staging folder cannot be read (${code}).`)
+  if (code !== 'ENOENT') throw new Error(`The blob store cannot be read (${code}).`)
+}
+
+/** Why a blob cannot be written, as callers are told. */
+export function storageError(cause: NodeJS.ErrnoException): RpcError {
+  if (cause.code === 'ENOSPC' || cause.code === 'EDQUOT')
+    return rpcError('STORAGE_FULL', 'The blob store has no room for this.', {
+      quota: { subject: 'blob store', description: 'no room' },
+      cause,
+    })
+  return rpcError('STORAGE_UNAVAILABLE', `The blob store cannot write (${cause.code ?? 'unknown'}).`, {
+    cause,
+  })
 }
 
 function unavailable(cause: NodeJS.ErrnoException): never {
-  throw rpcError('STORAGE_UNAVAILABLE', `The blob store cannot write (${cause.code ?? 'unknown'}).`, {
-    cause,
-  })
+  throw storageError(cause)
 }

@@ -2,7 +2,15 @@ import { dataEnv, integer, text } from '@docmesh/service'
 
 export const env = {
   ...dataEnv,
-  blobDir: text('BLOB_DIR', { doc: 'Folder for the contents of documents; all instances share it.' }),
+  blobDir: text('BLOB_DIR', {
+    doc: 'Folder for the contents of documents, of one database; all instances share it.',
+  }),
+  orphanAgeMs: integer('BLOB_ORPHAN_AGE_MS', {
+    fallback: '3600000',
+    min: 1_000,
+    max: 86_400_000,
+    doc: 'Milliseconds for which contents may lie without a document; looked for as often.',
+  }),
   maxBytes: integer('DOCUMENT_MAX_BYTES', {
     fallback: String(50 * 1024 * 1024),
     min: 1,

@@ -172,6 +172,29 @@ it('keeps neither text nor event when the event cannot be written, and reads aga
   expect((await read(world.client, document.id)).text).toContain('qualquer')
 })
 
+it('announces a text before or after another change of the document, for readers as for writers', async () => {
+  const { document } = await upload(world.client, 'Um texto qualquer.\n')
+  let changing: Promise<unknown> | undefined
+  const slow = await world.serve(async (tx, type, ...event) => {
+    changing = world.client.updateDocument({ documentId: document.id, name: 'other' })
+    const changed = changing.then(() => true)
+    await eventually(async () => {
+      const waiting = await world.db.query(
+        "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+      )
+      if (waiting.length === 0 && !(await Promise.race([changed, false]))) throw new Error('not changed yet')
+    })
+    return world.events.publish(tx, type, ...event)
+  })
+  await read(world.clientAt(slow), document.id)
+  await changing
+  const rows = await world.db.query<{ version: bigint }>(
+    'select version from events.log where aggregate_id = $1 order by xid, position',
+    [document.id],
+  )
+  expect(rows.map(({ version }) => version)).toEqual([1n, 2n, 3n])
+})
+
 it('returns NOT_FOUND and stores nothing for a document that is erased while it is read', async () => {
   const workerPath = fileURLToPath(new URL('../fixtures/hostile-worker.ts', import.meta.url))
   await using slow = await openWorld(database.url, { workerPath, workers: 1, wallMs: 500 })

@@ -81,6 +81,8 @@ export function createExtractions({ store, blobs, publish, pool, metrics }: Extr
     const layout = layoutOf(done, extracted)
     const { text } = extracted
     const saved = await store.transaction(async (tx) => {
+      // First of all: readers get events in the order in which their transactions began to write.
+      if (!(await store.lock(tx, document.id))) return false
       if (!(await store.saveText(tx, version, { text, layout: encodeLayout(layout) }, pageCount, language)))
         return false
       const event = { documentId: document.id, version: version.number, pageCount, length: text.length }
@@ -96,6 +98,7 @@ export function createExtractions({ store, blobs, publish, pool, metrics }: Extr
     { failure, message }: ExtractionError,
   ): Promise<void> {
     return store.transaction(async (tx) => {
+      if (!(await store.lock(tx, document.id))) return
       if (!(await store.saveUnreadable(tx, version, failure, message))) return
       await publish(
         tx,

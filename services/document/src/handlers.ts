@@ -4,7 +4,7 @@ import type {
   UploadDocumentRequest,
   UploadMetadata,
 } from '@docmesh/contracts/document/v1/document'
-import { type CallContext, Code, codeOfError, type Handlers, invalidRequest } from '@docmesh/rpc'
+import { type CallContext, Code, codeOfError, type Handlers, invalidRequest, RpcError } from '@docmesh/rpc'
 import type { Metrics } from '@docmesh/telemetry'
 import type { Changes, Documents } from './documents.ts'
 import type { Extractions } from './extractions.ts'
@@ -41,7 +41,8 @@ export function documentHandlers({
         bytes.observe(sizeBytes)
         return { document: documentMessage(document), deduplicated }
       } catch (error) {
-        const ours = codeOfError(error) === Code.INTERNAL || codeOfError(error) === Code.UNAVAILABLE
+        const isFull = error instanceof RpcError && error.reason === 'STORAGE_FULL'
+        const ours = isFull || [Code.INTERNAL, Code.UNAVAILABLE].some((code) => code === codeOfError(error))
         counted.inc({ media_type: 'other', outcome: ours ? 'failure' : 'rejected' })
         throw error
       }

@@ -1,3 +1,4 @@
+import { tmpdir } from 'node:os'
 import { DocumentServiceDefinition } from '@docmesh/contracts/document/v1/document'
 import { connectEvents } from '@docmesh/events'
 import { openPostgres } from '@docmesh/postgres'
@@ -6,13 +7,13 @@ import { runService } from '@docmesh/service'
 import { openBlobs } from './blobs.ts'
 import { createDocuments } from './documents.ts'
 import { env } from './env.ts'
+import { removeLeftFolders } from './extract/folders.ts'
 import { createExtractionPool } from './extract/pool.ts'
 import { createExtractions } from './extractions.ts'
 import { documentHandlers } from './handlers.ts'
+import { sweepOrphans } from './orphans.ts'
 import { documentStore } from './store.ts'
 import { createUploads } from './uploads.ts'
-
-const SWEEP_MS = 3_600_000
 
 const migrations = new URL('../migrations', import.meta.url)
 
@@ -31,6 +32,7 @@ await runService('document', env, async ({ env, own, logger, metrics, health, cl
   )
   const { publish, erase } = own(await connectEvents({ db, natsUrl, stream, metrics, onError }))
   const blobs = await openBlobs(env.blobDir)
+  await removeLeftFolders(tmpdir())
   const pool = own(
     createExtractionPool({
       workers: env.extractionWorkers,
@@ -45,10 +47,14 @@ await runService('document', env, async ({ env, own, logger, metrics, health, cl
   const documents = createDocuments(deps)
   const uploads = createUploads({ ...deps, maxBytes })
   const extractions = createExtractions({ ...deps, pool, metrics })
-  const sweep = (): Promise<void> =>
-    uploads.sweep().catch((err) => logger.warn({ err }, 'cannot remove abandoned uploads'))
-  const sweeping = setInterval(sweep, SWEEP_MS).unref()
-  void sweep()
+  const sweep = async (): Promise<void> => {
+    await uploads.sweep()
+    const contents = await sweepOrphans(deps, { ageMs: env.orphanAgeMs })
+    if (contents > 0) logger.warn({ contents }, 'removed contents that belonged to no document')
+  }
+  const tidy = (): Promise<void> => sweep().catch((err) => logger.warn({ err }, 'cannot sweep the blobs'))
+  const sweeping = setInterval(tidy, env.orphanAgeMs).unref()
+  void tidy()
   health.register({ name: 'postgres', critical: true, check: () => db.ping() })
   health.register({ name: 'blobs', critical: true, check: () => blobs.probe() })
   return {

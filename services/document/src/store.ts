@@ -121,6 +121,25 @@ export function documentStore(db: Postgres) {
       return rows.length > 0
     },
 
+    /** Of these contents, those that nothing refers to now. */
+    async unreferenced(on: Queryable, contents: readonly string[]): Promise<string[]> {
+      const rows = await on.query<{ sha256: string }>(
+        `select sha256 from unnest($1::text[]) as stored (sha256)
+         where not exists (select from versions v where v.sha256 = stored.sha256)`,
+        [contents],
+      )
+      return rows.map(({ sha256 }) => sha256)
+    },
+
+    /** Runs the work unless an instance is at it already; undefined then. */
+    alone: <T>(work: (tx: Queryable) => Promise<T>): Promise<T | undefined> =>
+      db.transaction(async (tx) => {
+        const [row] = await tx.query<{ mine: boolean }>(
+          "select pg_try_advisory_xact_lock(hashtextextended('contents', 8)) as mine",
+        )
+        return row?.mine ? work(tx) : undefined
+      }),
+
     /** Whether the tenant has the content; that others have it is not for it to know. */
     async hasContent(tx: Queryable, tenantId: string, sha256: string): Promise<boolean> {
       const rows = await tx.query(
@@ -182,6 +201,11 @@ export function documentStore(db: Postgres) {
         [id, before, limit + 1],
       )
       return rows.map(versionOf)
+    },
+
+    /** Until the transaction ends nobody else changes the document or says anything of it; false when it is gone. */
+    async lock(tx: Queryable, id: string): Promise<boolean> {
+      return (await tx.query('select from documents where id = $1 for update', [id])).length > 0
     },
 
     async update(tx: Queryable, { id, name, tags, attributes, updatedAt }: Document): Promise<void> {

@@ -16,6 +16,7 @@ import {
 import { detect } from './extract/detect.ts'
 import { ExtractionError } from './extract/extracted.ts'
 import { documentNotFound } from './not-found.ts'
+import { removeOrphan } from './orphans.ts'
 import type { DocumentStore } from './store.ts'
 
 export interface UploadMetadata extends Description {
@@ -111,14 +112,6 @@ export function createUploads({ store, blobs, publish, clock, ids, maxBytes }: U
         metadata: { sha256: staged.digest() },
       })
     }
-  }
-
-  /** A transaction that failed after its content was in place must leave no content behind. */
-  function removeOrphan(sha256: string): Promise<void> {
-    return store.transaction(async (tx) => {
-      await store.lockContent(tx, sha256)
-      if (!(await store.isReferenced(tx, sha256))) await blobs.remove(sha256)
-    })
   }
 
   async function commit(
@@ -226,7 +219,8 @@ export function createUploads({ store, blobs, publish, clock, ids, maxBytes }: U
         verify(metadata, staged)
         const mediaType = await typeOf(staged.path, metadata)
         stored = await commit(metadata, staged, mediaType, caller).catch(async (error) => {
-          await removeOrphan(staged.digest())
+          // A transaction that failed after its content was in place must leave no content behind.
+          await removeOrphan({ store, blobs }, staged.digest())
           throw error
         })
       } catch (error) {

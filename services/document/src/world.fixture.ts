@@ -22,6 +22,7 @@ import { createDocuments } from './documents.ts'
 import { createExtractionPool, type ExtractionPoolOptions } from './extract/pool.ts'
 import { createExtractions } from './extractions.ts'
 import { documentHandlers } from './handlers.ts'
+import { sweepOrphans } from './orphans.ts'
 import { documentStore } from './store.ts'
 import { createUploads } from './uploads.ts'
 
@@ -99,6 +100,11 @@ export async function openWorld(databaseUrl: string, poolOptions: ExtractionPool
     clientAt,
     clientAs: (tenantId: string) => clientAt(address, tenantId),
     client: clientAt(address),
+    sweepOrphansAt: (now: Date, ageMs: number) =>
+      sweepOrphans(
+        depsAt(events.publish, () => now),
+        { ageMs },
+      ),
     uploadsAt: (now: Date) => createUploads(depsAt(events.publish, () => now)),
     staged,
     blobs: async () => (await files()).filter((path) => !path.includes(`${sep}staging${sep}`)),

@@ -1,8 +1,8 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import { type Extracted, ExtractionError } from './extracted.ts'
+import { folderPrefix } from './folders.ts'
 import type { Job, Reply } from './worker.ts'
 
 export interface ChildOptions {
@@ -37,7 +37,7 @@ const heapExhausted = /heap out of memory|allocation failed/i
  */
 export async function startChild(options: ChildOptions): Promise<Child> {
   const { workerPath, tmpDir, wallMs, cpuMs, memoryBytes, recycleAfter } = options
-  const folder = await mkdtemp(join(tmpDir, 'extract-'))
+  const folder = await mkdtemp(folderPrefix(tmpDir))
   const process = fork(workerPath, [], {
     cwd: folder,
     env: { LANG: 'C.UTF-8', TZ: 'UTC', TMPDIR: folder },

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { problems } from '../../fixtures/checks.ts'
+import { removeLeftFolders } from './folders.ts'
 import { createExtractionPool, type ExtractionPool, type ExtractionPoolOptions } from './pool.ts'
 
 const fixture = (name: string) => fileURLToPath(new URL(`../../fixtures/${name}`, import.meta.url))
@@ -170,19 +171,23 @@ test('closing fails what runs and waits, and leaves no process', async () => {
   await expect(ask('report')).rejects.toThrow('closed')
 })
 
-test.runIf(process.platform === 'linux')('a child in a loop ends when its parent is killed', async () => {
-  openHostile()
-  const parent = spawn(process.execPath, [orphaningParent], {
-    env: { TMPDIR: tmpDir },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  const [line] = await once(parent.stdout, 'data')
-  const pid = Number(String(line))
-  await vi.waitFor(() => expect(busyTicks(pid)).toBeGreaterThan(100), { timeout: 15_000 })
-  parent.kill('SIGKILL')
-  await vi.waitFor(() => expect(isRunning(pid)).toBe(false), { timeout: 10_000 })
-  for (const left of await readdir(tmpDir)) await rm(join(tmpDir, left), { recursive: true })
-})
+test.runIf(process.platform === 'linux')(
+  'a child in a loop ends when its parent is killed, and its folder can be told from others',
+  async () => {
+    openHostile()
+    const parent = spawn(process.execPath, [orphaningParent], {
+      env: { TMPDIR: tmpDir },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const [line] = await once(parent.stdout, 'data')
+    const pid = Number(String(line))
+    await vi.waitFor(() => expect(busyTicks(pid)).toBeGreaterThan(100), { timeout: 15_000 })
+    parent.kill('SIGKILL')
+    await vi.waitFor(() => expect(isRunning(pid)).toBe(false), { timeout: 10_000 })
+    expect(await readdir(tmpDir)).toHaveLength(1)
+    await removeLeftFolders(tmpDir)
+  },
+)
 
 function statOf(pid: number): string[] | undefined {
   try {
