@@ -2,23 +2,29 @@ import { NotificationDelivered, NotificationFailed } from '@docmesh/contracts/no
 import type { Publish } from '@docmesh/events'
 import { type Backoff, checkRange, createBackoff } from '@docmesh/resilience'
 import type { Logger, Metrics } from '@docmesh/telemetry'
-import { type Bell, createBell } from './bell.ts'
-import type { Outcome, Send } from './email.ts'
+import { createBell } from './bell.ts'
+import type { Outcome, Senders } from './channel.ts'
+import { DIGEST_EVENT } from './digests.ts'
 import type { Claimed, Ending } from './model.ts'
-import { type Channel, quietMs } from './preferences.ts'
+import { PAGERS, quietMs } from './preferences.ts'
+import type { Refused, Servers } from './servers.ts'
 import type { NotificationStore } from './store.ts'
+import { digestText } from './templates/own.ts'
 import { wireChannel } from './wire.ts'
 
-type Senders = Readonly<Partial<Record<Channel, Send>>>
-
 const ATTEMPTS = 8
+/** Of a claim before it would end. */
+const RENEWALS = 3
 
 export interface DelivererOptions {
   readonly store: NotificationStore
   readonly publish: Publish
   readonly senders: Senders
+  readonly servers: Servers
   readonly metrics: Metrics
   readonly logger: Logger
+  /** Of a claim; renewed while the message is on its way. */
+  readonly leaseMs: number
   /** Default 1 s doubling to 5 min, ±15 %. */
   readonly backoff?: Backoff
   /** Then the delivery has failed; default 8. */
@@ -30,29 +36,63 @@ export function createDeliverer({
   store,
   publish,
   senders,
+  servers,
   metrics,
   logger,
+  leaseMs,
   backoff = createBackoff({ initialMs: 1_000, maxMs: 300_000 }, Math.random),
   maxAttempts = ATTEMPTS,
 }: DelivererOptions): (claimed: Claimed) => Promise<void> {
   checkRange({ maxAttempts }, 1, 100, { whole: true })
+  checkRange({ leaseMs }, 1, 3_600_000)
   const counter = metrics.counter('docmesh_notification_deliveries_total')
 
-  const endingOf = (outcome: Outcome, attempts: number): Ending => {
+  const endingOf = (outcome: Outcome | Refused, attempts: number): Ending => {
     if (outcome.kind === 'delivered') return { state: 'delivered' }
     if (outcome.kind === 'refused') return { state: 'postponed', afterMs: outcome.retryAfterMs }
-    const { permanent, error } = outcome
+    const { permanent, error, retryAfterMs = 0 } = outcome
     return permanent || attempts >= maxAttempts
       ? { state: 'failed', error }
-      : { state: 'retry', error, afterMs: backoff(attempts) }
+      : { state: 'retry', error, afterMs: Math.max(backoff(attempts), retryAfterMs) }
+  }
+
+  /** Undefined when all that it told of was erased. */
+  const digestOf = async (claimed: Claimed): Promise<Claimed | undefined> => {
+    const titles = await store.digestTitles(claimed.notificationId)
+    return titles.length > 0 ? { ...claimed, ...digestText(titles, claimed.locale) } : undefined
+  }
+
+  /** Sends it while nobody else may: whoever dies meanwhile is followed soon, however long a server may take. */
+  const sendIn = async (claimed: Claimed, send: () => Promise<Outcome>): Promise<Outcome | Refused> => {
+    const renew = (): Promise<void> =>
+      store
+        .renew(claimed, leaseMs)
+        .catch((err: unknown) => logger.warn({ err, delivery: claimed.id }, 'claim could not be renewed'))
+    const renewing = setInterval(renew, leaseMs / RENEWALS).unref()
+    try {
+      return await servers.attempt(claimed.server, send)
+    } finally {
+      clearInterval(renewing)
+    }
   }
 
   return async (claimed) => {
     const { id, notificationId, channel, tenantId, userId } = claimed
-    const send = senders[channel]
-    if (!send) throw new Error(`delivery ${id} was claimed without a sender for ${channel}`)
-    const ending = endingOf(await send(claimed), claimed.attempts + 1)
+    const sender = senders.get(channel)
+    if (!sender) throw new Error(`delivery ${id} was claimed without a sender for ${channel}`)
+    // Nobody is paged for what is over, and an end that went out before its begin stays the end.
+    const isStale = claimed.isOver && PAGERS.includes(channel)
+    const isDigest = claimed.eventType === DIGEST_EVENT
+    const content = isDigest ? await digestOf(claimed) : claimed
+    if (isStale || !content) {
+      await store.drop(claimed)
+      return counter.inc({ channel, outcome: 'suppressed' })
+    }
+    const outcome = await sendIn(claimed, () => sender.send(content))
+    const ending = endingOf(outcome, claimed.attempts + 1)
     const mine = await store.transaction(async (tx) => {
+      // First of all: readers get events in the order in which their transactions began to write.
+      await store.lockNotification(tx, notificationId)
       if (!(await store.end(tx, claimed, ending))) return false
       const payload = { deliveryId: id, notificationId, channel: wireChannel(channel) }
       const about = {
@@ -79,15 +119,16 @@ const OUTCOMES = { delivered: 'delivered', retry: 'failure', failed: 'dead_lette
 
 export interface WorkerOptions {
   readonly store: NotificationStore
-  readonly channels: readonly Channel[]
+  readonly senders: Senders
+  readonly servers: Servers
   readonly deliver: (claimed: Claimed) => Promise<void>
   readonly ids: () => string
   readonly clock: () => Date
   readonly logger: Logger
-  /** A claimed delivery of a worker that died goes to another after this time; must exceed the time of one send. */
+  /** A claimed delivery of a worker that died goes to another after this time. */
   readonly leaseMs: number
-  /** Deliveries in hand at once, so that a slow mailbox holds up no other; default 4. */
-  readonly lanes?: number
+  /** Deliveries in hand at once, several times what one server may have, so that a few that hang hold up no other; default 32. */
+  readonly atOnce?: number
   /** Looks this often without being woken; default 1,000. */
   readonly pollMs?: number
 }
@@ -102,30 +143,44 @@ export interface DeliveryWorker {
 /** Sends what is due; any number of workers on one database share the work. */
 export function startDeliveryWorker({
   store,
-  channels,
+  senders,
+  servers,
   deliver,
   ids,
   clock,
   logger,
   leaseMs,
-  lanes = 4,
+  atOnce = 32,
   pollMs = 1_000,
 }: WorkerOptions): DeliveryWorker {
   checkRange({ leaseMs, pollMs }, 1, 3_600_000)
-  checkRange({ lanes }, 1, 100, { whole: true })
+  checkRange({ atOnce }, 1, 1_000, { whole: true })
   const closing = new AbortController()
-  const bells: Bell[] = Array.from({ length: lanes }, createBell)
+  const bell = createBell()
+  const channels = [...senders.keys()]
+  const inHand = new Set<Promise<void>>()
+
+  const hold = (claimed: Claimed): void => {
+    const work = deliver(claimed)
+      .catch((err: unknown) => logger.error({ err, delivery: claimed.id }, 'delivery could not be recorded'))
+      .finally(() => {
+        inHand.delete(work)
+        bell.ring()
+      })
+    inHand.add(work)
+  }
 
   const step = async (): Promise<boolean> => {
-    const claimed = await store.claim({ leaseId: ids(), ms: leaseMs }, { channels })
+    if (inHand.size >= atOnce) return false
+    const claimed = await store.claim({ leaseId: ids(), ms: leaseMs }, { channels, except: servers.closed() })
     if (!claimed) return false
-    const afterMs = quietMs(clock(), claimed.quietHours ?? undefined)
+    const afterMs = claimed.severity === 'critical' ? 0 : quietMs(clock(), claimed.quietHours ?? undefined)
     if (afterMs > 0) await store.transaction((tx) => store.end(tx, claimed, { state: 'postponed', afterMs }))
-    else await deliver(claimed)
+    else hold(claimed)
     return true
   }
 
-  const run = async (bell: Bell): Promise<void> => {
+  const run = async (): Promise<void> => {
     while (!closing.signal.aborted) {
       const busy = await step().catch((err: unknown) => {
         logger.error({ err }, 'delivery worker cannot go on')
@@ -135,14 +190,13 @@ export function startDeliveryWorker({
     }
   }
 
-  const running = Promise.all(bells.map(run))
+  const running = run()
   return {
-    wake: () => {
-      for (const bell of bells) bell.ring()
-    },
+    wake: bell.ring,
     close: async () => {
       closing.abort()
       await running
+      await Promise.all(inHand)
     },
   }
 }

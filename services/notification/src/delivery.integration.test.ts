@@ -4,8 +4,9 @@ import { Channel, DeliveryState } from '@docmesh/contracts/notification/v1/notif
 import { eventually, tcpProxy, testDatabase } from '@docmesh/testing'
 import { expect, it } from 'vitest'
 import { openEmail } from './email.ts'
+import { startHttpServer } from './http-server.fixture.ts'
 import { type MailServer, smtpAnswer, startMailServer } from './mail-server.fixture.ts'
-import { type Instance, type InstanceOptions, startInstance } from './world.fixture.ts'
+import { type Instance, type InstanceOptions, newsOf, startInstance } from './world.fixture.ts'
 
 interface World extends AsyncDisposable {
   readonly mail: MailServer
@@ -39,7 +40,7 @@ const whenDelivered = (instance: Instance, user = 'ana') =>
 
 it('makes one entry and one email in the language asked for out of a completion', async () => {
   await using world = await openWorld()
-  const instance = await world.start({ email: { url: world.mail.url, publicUrl: 'https://docs.test/app/' } })
+  const instance = await world.start({ publicUrl: 'https://docs.test/app/' })
   await wantEmail(instance)
   const event = await instance.completed({ verdict: Verdict.PASS, score: 97, locale: 'pt-BR' })
   await whenDelivered(instance)
@@ -172,7 +173,7 @@ it('delivers after the mail server has come back, the circuit breaker included',
   await using proxy = await tcpProxy(world.mail.url)
   proxy.cut()
   const breaker = { trip: { kind: 'CONSECUTIVE', failureThreshold: 3 }, openMs: 30, probes: 1 } as const
-  const instance = await world.start({ email: { url: proxy.url, breaker }, maxAttempts: 100 })
+  const instance = await world.start({ email: { url: proxy.url }, servers: { breaker }, maxAttempts: 100 })
   await wantEmail(instance)
   await instance.completed()
   await eventually(async () => {
@@ -236,7 +237,11 @@ it('takes a refused login for a fault of the set-up, not of the message', async 
     expect(await deliveriesOf(instance)).toMatchObject([{ state: DeliveryState.FAILED, attempts: 2 }]),
   )
   await instance.close()
-  const { verify } = openEmail({ url: world.mail.url.replace('://', '://docmesh:right@'), from: 'a@b.test' })
+  const { verify } = openEmail({
+    url: world.mail.url.replace('://', '://docmesh:right@'),
+    from: 'a@b.test',
+    linkOf: () => '',
+  })
   expect(await verify()).toBe(true)
 })
 
@@ -281,7 +286,7 @@ it('delivers what a worker held that died before sending', async () => {
   await wantEmail(doomed)
   const instance = await world.start({ works: false })
   const heir = async () => world.start({ leaseMs: 1_000 })
-  await doomed.db.transaction((tx) => doomed.notifications.tell(tx, news('e1')))
+  await doomed.db.transaction((tx) => doomed.notifications.tell(tx, newsOf('e1')))
   const claimed = await doomed.store.claim({ leaseId: 'dead', ms: 400 }, { channels: ['email'] })
   expect(claimed?.destination).toBe('ana@example.com')
   expect(await instance.store.claim({ leaseId: 'other', ms: 400 }, { channels: ['email'] })).toBeUndefined()
@@ -289,14 +294,80 @@ it('delivers what a worker held that died before sending', async () => {
   expect(world.mail.mails).toHaveLength(1)
 })
 
+it('keeps a message that takes longer than a claim in one hand', async () => {
+  await using world = await openWorld()
+  const sending = Promise.withResolvers<void>()
+  const accepted = Promise.withResolvers<void>()
+  world.mail.recipient = () => {
+    sending.resolve()
+    return accepted.promise
+  }
+  const instance = await world.start({ leaseMs: 1_500 })
+  await world.start({ leaseMs: 1_500 })
+  await wantEmail(instance)
+  const claim = async () => {
+    const [row] = await instance.db.query<{ lease_id: string; lease_until: Date; is_held: boolean }>(
+      'select lease_id, lease_until, lease_until > now() as is_held from deliveries',
+    )
+    return row
+  }
+  await instance.completed()
+  await sending.promise
+  const first = await claim()
+  await eventually(async () => {
+    const heldForMs = Number((await claim())?.lease_until) - Number(first?.lease_until)
+    expect(heldForMs).toBeGreaterThan(2_000)
+  })
+  expect(await claim()).toMatchObject({ lease_id: first?.lease_id, is_held: true })
+  accepted.resolve()
+  await whenDelivered(instance)
+  expect(world.mail.mails).toHaveLength(1)
+})
+
+it('tells of two ways out of one notification in the order in which readers hear of them', async () => {
+  await using world = await openWorld()
+  await using receiver = await startHttpServer()
+  let delivered = 0
+  const instance: Instance = await world.start({
+    async publishDelivery(tx, type, ...event) {
+      delivered++
+      if (delivered === 1)
+        await eventually(async () => {
+          const others = await instance.db.query(
+            `select from deliveries where state = 'delivered' union all
+             select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+          )
+          expect(others).toHaveLength(1)
+        })
+      return instance.events.publish(tx, type, ...event)
+    },
+  })
+  const channels = [
+    { channel: Channel.EMAIL, enabled: true, destination: 'ana@example.com' },
+    { channel: Channel.WEBHOOK, enabled: true, destination: `${receiver.url}/#a-secret-of-sixteen` },
+  ]
+  await instance.as('ana').putPreferences({ preferences: { channels } })
+  await instance.completed()
+  await eventually(async () =>
+    expect((await deliveriesOf(instance)).map(({ state }) => state)).toEqual([
+      DeliveryState.DELIVERED,
+      DeliveryState.DELIVERED,
+    ]),
+  )
+  const rows = await instance.db.query<{ version: bigint }>(
+    "select version from events.log where aggregate_type = 'notification' order by xid, events.log.position",
+  )
+  expect(rows.map(({ version }) => version)).toEqual([1n, 2n, 3n])
+})
+
 it('repeats under the same Message-ID what a worker sent that died before recording it', async () => {
   await using world = await openWorld()
   const doomed = await world.start({ works: false })
   await wantEmail(doomed)
-  await doomed.db.transaction((tx) => doomed.notifications.tell(tx, news('e1')))
+  await doomed.db.transaction((tx) => doomed.notifications.tell(tx, newsOf('e1')))
   const claimed = await doomed.store.claim({ leaseId: 'dead', ms: 100 }, { channels: ['email'] })
   if (!claimed) throw new Error('nothing to claim')
-  await openEmail({ url: world.mail.url, from: 'noreply@docmesh.test' }).send(claimed)
+  await openEmail({ url: world.mail.url, from: 'noreply@docmesh.test', linkOf: () => '' }).send(claimed)
   const heir = await world.start()
   await whenDelivered(heir)
   const [first, second, ...others] = world.mail.mails.map(({ headers }) => headers.get('message-id'))
@@ -369,17 +440,4 @@ it('finishes the delivery in hand before it stops', async () => {
   accepted.resolve()
   await closed
   expect(await deliveriesOf(other)).toMatchObject([{ state: DeliveryState.DELIVERED }])
-})
-
-const news = (eventId: string) => ({
-  eventId,
-  eventType: 'docmesh.analysis.v1.AnalysisFailed',
-  correlationId: 'c1',
-  tenantId: 'acme',
-  userId: 'ana',
-  subjectType: 'analysis',
-  subjectId: 'a1',
-  documentId: 'd1',
-  locale: 'en',
-  text: () => ({ title: 'title', body: 'body' }),
 })

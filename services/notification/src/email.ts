@@ -1,31 +1,22 @@
-import { type BreakerOptions, createBreaker, createGuard } from '@docmesh/resilience'
-import { RpcError, rpcError } from '@docmesh/rpc'
 import { redactText } from '@docmesh/telemetry'
 import { createTransport } from 'nodemailer'
+import type { Sender } from './channel.ts'
 import type { Claimed } from './model.ts'
-import { emailBodies } from './templates.ts'
-
-/** How one attempt to send went. `refused` was not an attempt: the circuit is open. */
-export type Outcome =
-  | { readonly kind: 'delivered' }
-  | { readonly kind: 'failed'; readonly permanent: boolean; readonly error: string }
-  | { readonly kind: 'refused'; readonly retryAfterMs: number }
-
-/** Sends one delivery to its destination; never rejects. */
-export type Send = (claimed: Claimed) => Promise<Outcome>
+import { emailBodies } from './templates/email.ts'
+import { within } from './time-limit.ts'
 
 export interface EmailOptions {
   /** `smtp://` or `smtps://`, with user and password when the server wants them. */
   readonly url: string
   /** Sender, `name <address>`. */
   readonly from: string
-  /** Base of links; empty for none. */
-  readonly publicUrl?: string
+  readonly linkOf: (claimed: Claimed) => string
   /** For one message from connecting to the server's last word; default 30,000. */
   readonly sendTimeoutMs?: number
-  /** Default: 5 failures in a row open it for 10 s, doubling to a minute; one message then tries. */
-  readonly breaker?: BreakerOptions
 }
+
+/** All email goes to one server. */
+const SERVER = 'smtp'
 
 interface SmtpError extends Error {
   readonly code?: string
@@ -40,10 +31,9 @@ interface SmtpError extends Error {
 export function openEmail({
   url,
   from,
-  publicUrl = '',
+  linkOf,
   sendTimeoutMs = 30_000,
-  breaker = { trip: { kind: 'CONSECUTIVE' }, probes: 1, probeTimeoutMs: 2 * sendTimeoutMs },
-}: EmailOptions): { readonly send: Send; verify(): Promise<unknown> } {
+}: EmailOptions): Sender & { verify(): Promise<unknown> } {
   const transport = createTransport({
     ...connectionOf(url),
     connectionTimeout: Math.min(10_000, sendTimeoutMs),
@@ -53,41 +43,31 @@ export function openEmail({
     disableUrlAccess: true,
   })
   const domain = from.slice(from.lastIndexOf('@') + 1).replace('>', '')
-  const now = () => performance.now()
-  const guard = createGuard(createBreaker(breaker, { now, random: Math.random }), {
-    now,
-    refused: (retryAfterMs) => rpcError('CIRCUIT_OPEN', 'The mail server fails too often.', { retryAfterMs }),
-    classify: (error) => (isAnswer(error as SmtpError) ? 'SUCCESS' : 'FAILURE'),
-  })
 
-  const send: Send = async (claimed) => {
-    const { id, destination, title, locale, subjectType, subjectId } = claimed
-    const link =
-      publicUrl && subjectType === 'analysis'
-        ? `${publicUrl.replace(/\/+$/, '')}/analyses/${encodeURIComponent(subjectId)}`
-        : ''
+  const send: Sender['send'] = async (claimed) => {
+    const { id, destination, title, locale } = claimed
     const message = {
       from,
       to: { name: '', address: destination },
       subject: title,
       messageId: `<${id}@${domain}>`,
       headers: { 'Auto-Submitted': 'auto-generated', 'Content-Language': locale },
-      ...emailBodies(claimed, locale, link),
+      ...emailBodies(claimed, locale, linkOf(claimed)),
     }
     try {
-      await guard((signal) => transport.sendMail({ ...message, signal }), AbortSignal.timeout(sendTimeoutMs))
+      await within(sendTimeoutMs, (signal) => transport.sendMail({ ...message, signal }))
       return { kind: 'delivered' }
     } catch (error) {
-      if (error instanceof RpcError) return { kind: 'refused', retryAfterMs: error.options.retryAfterMs ?? 0 }
       return {
         kind: 'failed',
         permanent: isPermanent(error as SmtpError),
-        error: messageOf(error as Error, sendTimeoutMs),
+        serverFault: !isAnswer(error as SmtpError),
+        error: redactText((error as Error).message).slice(0, 500),
       }
     }
   }
 
-  return { send, verify: () => transport.verify() }
+  return { server: () => SERVER, send, verify: () => transport.verify() }
 }
 
 /** The server judged this message or this mailbox: it is there and works. 421 says that it is about to leave. */
@@ -96,9 +76,6 @@ const isAnswer = ({ code, responseCode }: SmtpError): boolean =>
 
 /** No other attempt can end otherwise. A refused login or greeting is our set-up, not the message: it is tried again. */
 const isPermanent = (error: SmtpError): boolean => isAnswer(error) && (error.responseCode ?? 500) >= 500
-
-const messageOf = ({ name, message }: Error, sendTimeoutMs: number): string =>
-  name === 'TimeoutError' ? `no end after ${sendTimeoutMs} ms` : redactText(message).slice(0, 500)
 
 function connectionOf(url: string) {
   const { protocol, hostname, port, username, password } = new URL(url)

@@ -3,6 +3,7 @@ import { type CallContext, type Handlers, invalidRequest, pageFrom, readPage } f
 import type { LiveFeed } from './live-feed.ts'
 import type { Owner } from './model.ts'
 import { ANONYMOUS, type Notifications } from './notifications.ts'
+import { OUTSIDE_CHANNELS } from './preferences.ts'
 import {
   channelOf,
   deliveryMessage,
@@ -48,8 +49,10 @@ export const notificationHandlers = (
     return { preferences: preferencesMessage(await notifications.preferences(ownerOf(call))) }
   },
   async putPreferences({ preferences }, call) {
-    const stored = await notifications.putPreferences(ownerOf(call), preferencesFrom(preferences))
-    return { preferences: preferencesMessage(stored) }
+    const owner = ownerOf(call)
+    const present = { stored: await notifications.storedPreferences(owner), defaults: notifications.defaults }
+    const put = await notifications.putPreferences(owner, preferencesFrom(preferences, present))
+    return { preferences: preferencesMessage(put) }
   },
   async listDeliveries(request, call) {
     const { size, after } = readPage(request, (key) => UUID.test(key))
@@ -69,7 +72,7 @@ export const notificationHandlers = (
   async sendTestNotification({ channel, requestId }, call) {
     const known = channelOf(channel)
     if (known === undefined || known === 'in_app')
-      throw invalidRequest([{ field: 'channel', description: oneOfChannels(['email']) }])
+      throw invalidRequest([{ field: 'channel', description: oneOfChannels(OUTSIDE_CHANNELS) }])
     return { delivery: deliveryMessage(await notifications.sendTest(ownerOf(call), known, requestId)) }
   },
 })

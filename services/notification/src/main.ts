@@ -10,11 +10,14 @@ import { notificationHandlers } from './handlers.ts'
 import { registerHealthChecks } from './health-checks.ts'
 import { openLiveFeed } from './live-feed.ts'
 import { createNotifications } from './notifications.ts'
+import { openSenders } from './senders.ts'
+import { createServers } from './servers.ts'
 import { notificationStore } from './store.ts'
 import { subscribeNotifications } from './subscription.ts'
+import { linksTo } from './templates/link.ts'
 
-// Twice the time of one send: a delivery is never in two hands while both are alive.
-const LEASE_MS = 60_000
+/** How late a message may be because its sender died; renewed while one lives. */
+const LEASE_MS = 10_000
 
 await runService('notification', env, async ({ env, own, clock, ids, logger, metrics, health }) => {
   const onError = (err: Error) => logger.warn({ err }, 'connection or handler failed')
@@ -31,35 +34,44 @@ await runService('notification', env, async ({ env, own, clock, ids, logger, met
   const events = own(
     await connectEvents({ db, natsUrl: env.natsUrl, stream: env.natsStream, metrics, onError }),
   )
-  const { smtpUrl, smtpFrom: from, publicUrl = '', defaultEmail = '' } = env
-  const email = smtpUrl === undefined ? undefined : openEmail({ url: smtpUrl, from, publicUrl })
-  const outside = email ? (['email'] as const) : []
+  const linkOf = linksTo(env.publicUrl ?? '')
+  const { smtpUrl, smtpFrom: from, pagerDutyUrl, opsgenieUrl, allowedNetworks = [] } = env
+  const email = smtpUrl === undefined ? undefined : openEmail({ url: smtpUrl, from, linkOf })
+  const senders = openSenders({ clock, linkOf, allowedNetworks, pagerDutyUrl, opsgenieUrl, email })
+  const circuits = metrics.counter('docmesh_notification_circuits_total')
+  const servers = createServers(
+    {},
+    {
+      now: () => performance.now(),
+      random: Math.random,
+      onChange(server, state) {
+        circuits.inc({ state })
+        logger.warn({ server, circuit: state }, 'circuit of a server changed')
+      },
+    },
+  )
   const store = notificationStore(db)
   const { publish } = events
-  const senders = email ? { email: email.send } : {}
-  const deliver = createDeliverer({ store, publish, senders, metrics, logger })
-  const notifications = createNotifications({
-    store,
-    publish,
-    outside,
-    deliver,
-    leaseMs: LEASE_MS,
-    defaultEmail,
-    ids,
-    metrics,
-  })
+  const deliver = createDeliverer({ store, publish, senders, servers, metrics, logger, leaseMs: LEASE_MS })
+  const defaults = {
+    email: env.defaultEmail ?? '',
+    pagerduty: env.pagerDutyRoutingKey ?? '',
+    opsgenie: env.opsgenieApiKey ?? '',
+  }
+  const forTelling = { store, publish, senders, deliver, leaseMs: LEASE_MS, defaults, ids, clock, metrics }
+  const notifications = createNotifications(forTelling)
   const feed = await openLiveFeed(store)
-  registerHealthChecks(health, { db, store, email })
+  registerHealthChecks(health, { db, store, servers, email })
 
   const work: { close(): Promise<void> }[] = []
   return {
     serve: [implement(NotificationServiceDefinition, notificationHandlers(notifications, feed))],
     started: () => {
-      work.push(subscribeNotifications(events, notifications))
-      if (!email) return
+      work.push(subscribeNotifications({ events, notifications, operators: env.operators ?? [] }))
       const worker = startDeliveryWorker({
         store,
-        channels: outside,
+        senders,
+        servers,
         deliver,
         ids,
         clock,

@@ -1,8 +1,8 @@
-import { Channel, DeliveryState } from '@docmesh/contracts/notification/v1/notification'
+import { Channel, DeliveryState, DigestFrequency } from '@docmesh/contracts/notification/v1/notification'
 import { eventually, type TestDatabase, testDatabase } from '@docmesh/testing'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { startMailServer } from './mail-server.fixture.ts'
-import { type Instance, startInstance } from './world.fixture.ts'
+import { type Instance, newsOf, startInstance } from './world.fixture.ts'
 
 let database: TestDatabase
 let instance: Instance
@@ -20,18 +20,10 @@ let count = 0
 const tell = async (userId: string, { on = instance, tenantId = 'acme' } = {}): Promise<string> => {
   const subjectId = `s${count++}`
   await on.db.transaction((tx) =>
-    on.notifications.tell(tx, {
-      eventId: subjectId,
-      eventType: 'docmesh.analysis.v1.AnalysisCompleted',
-      correlationId: 'c1',
-      tenantId,
-      userId,
-      subjectType: 'analysis',
-      subjectId,
-      documentId: 'd1',
-      locale: 'en',
-      text: () => ({ title: subjectId, body: '' }),
-    }),
+    on.notifications.tell(
+      tx,
+      newsOf(subjectId, { tenantId, userId, subjectId, text: () => ({ title: subjectId, body: '' }) }),
+    ),
   )
   return subjectId
 }
@@ -96,20 +88,58 @@ it('returns stored preferences with the defaults of the rest', async () => {
   const quietHours = { start: '22:00', end: '07:00', timeZone: 'America/Sao_Paulo' }
   const inApp = { channel: Channel.IN_APP, enabled: true, destination: '', eventTypes: [] }
   const email = { channel: Channel.EMAIL, enabled: true, destination: 'ana@example.com', eventTypes: [] }
+  const off = [Channel.SLACK, Channel.TEAMS, Channel.WEBHOOK, Channel.PAGERDUTY, Channel.OPSGENIE].map(
+    (channel) => ({ channel, enabled: false, destination: '', eventTypes: [] }),
+  )
   expect((await ana.getPreferences({})).preferences?.channels).toEqual([
     inApp,
     { ...email, enabled: false, destination: '' },
+    ...off,
   ])
-  await ana.putPreferences({ preferences: { locale: 'pt-BR', channels: [email], quietHours } })
+  const digest = DigestFrequency.DAILY
+  await ana.putPreferences({ preferences: { locale: 'pt-BR', channels: [email], quietHours, digest } })
   const { preferences } = await ana.getPreferences({})
-  expect(preferences).toMatchObject({ locale: 'pt-BR', channels: [inApp, email], quietHours })
+  expect(preferences).toMatchObject({ locale: 'pt-BR', channels: [inApp, email, ...off], quietHours, digest })
   const back = await ana.putPreferences({ preferences: preferences ?? {} })
   expect(back.preferences).toEqual(preferences)
   await expect(
     ana.putPreferences({ preferences: { channels: [{ channel: Channel.PAGERDUTY, enabled: true }] } }),
   ).rejects.toMatchObject({
     reason: 'INVALID_REQUEST',
-    message: expect.stringContaining('write CHANNEL_IN_APP or CHANNEL_EMAIL; no other is available'),
+    message: expect.stringContaining('write the integration key (routing key)'),
+  })
+})
+
+it('shows no secret of a destination, and keeps the one whose mask comes back', async () => {
+  const ana = instance.as('ana')
+  const secrets = {
+    [Channel.SLACK]: 'https://hooks.slack.com/services/T0/B0/s3cret',
+    [Channel.TEAMS]: 'https://teams.example.com/workflows/s3cret?sig=s3cret',
+    [Channel.WEBHOOK]: 'https://example.com/hooks/s3cret#s3cret-s3cret-s3cret',
+    [Channel.PAGERDUTY]: '0123456789abcdef0123456789s3cret',
+    [Channel.OPSGENIE]: 's3cret12-faa2-4ba2-a551-1afdf565c889',
+  }
+  const channels = Object.entries(secrets).map(([channel, destination]) => ({
+    channel: Number(channel) as Channel,
+    enabled: true,
+    destination,
+  }))
+  const put = await ana.putPreferences({ preferences: { channels } })
+  const shown = put.preferences?.channels.flatMap(({ destination }) => destination || [])
+  expect(shown).toEqual([
+    'https://hooks.slack.com/…',
+    'https://teams.example.com/…',
+    'https://example.com/…',
+    '…cret',
+    '…c889',
+  ])
+  const back = await ana.putPreferences({ preferences: { ...put.preferences, locale: 'en' } })
+  expect(back.preferences).toEqual({ ...put.preferences, locale: 'en' })
+  const stored = await instance.store.preferences({ tenantId: 'acme', userId: 'ana' })
+  expect(stored?.channels.flatMap(({ destination }) => destination || [])).toEqual(Object.values(secrets))
+  const other = { channel: Channel.SLACK, enabled: true, destination: 'https://hooks.example.com/…' }
+  await expect(ana.putPreferences({ preferences: { channels: [other] } })).rejects.toMatchObject({
+    reason: 'INVALID_REQUEST',
   })
 })
 
@@ -135,7 +165,7 @@ it('sends a sample to a channel that is set up, once per request id, past the fe
       reason: 'CHANNEL_NOT_CONFIGURED',
     },
   )
-  await expect(ana.sendTestNotification({ channel: Channel.SLACK })).rejects.toMatchObject({
+  await expect(ana.sendTestNotification({ channel: Channel.IN_APP })).rejects.toMatchObject({
     reason: 'INVALID_REQUEST',
   })
 })
@@ -198,13 +228,13 @@ it('does not step over an entry whose transaction commits late', async () => {
   const commit = Promise.withResolvers<void>()
   const written = Promise.withResolvers<void>()
   const late = instance.db.transaction(async (tx) => {
-    await instance.notifications.tell(tx, { ...sample, eventId: 'late', subjectId: 'late' })
+    await instance.notifications.tell(tx, newsOf('late', { subjectId: 'late' }))
     written.resolve()
     await commit.promise
   })
   await written.promise
   const early = instance.db.transaction((tx) =>
-    instance.notifications.tell(tx, { ...sample, eventId: 'early', subjectId: 'early', documentId: 'd2' }),
+    instance.notifications.tell(tx, newsOf('early', { subjectId: 'early', documentId: 'd2' })),
   )
   const blocked = eventually(async () => {
     const waiting = await instance.db.query(
@@ -245,14 +275,3 @@ it('ends a watch when the instance stops', async () => {
   await instance.feed.close()
   await ended
 })
-
-const sample = {
-  eventType: 'docmesh.analysis.v1.AnalysisCompleted',
-  correlationId: 'c1',
-  tenantId: 'acme',
-  userId: 'ana',
-  subjectType: 'analysis',
-  documentId: 'd1',
-  locale: 'en',
-  text: () => ({ title: 't', body: 'b' }),
-}

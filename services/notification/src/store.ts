@@ -1,22 +1,10 @@
 import { createHash } from 'node:crypto'
-import type { Listener, Postgres, Queryable } from '@docmesh/postgres'
-import type {
-  Claimed,
-  Delivery,
-  DeliveryState,
-  Ending,
-  NewDelivery,
-  NewNotification,
-  Notification,
-  Owner,
-} from './model.ts'
-import type { Channel, ChannelPreference, Preferences, QuietHours } from './preferences.ts'
+import type { Listener, Postgres } from '@docmesh/postgres'
+import { deliveryStore, MS, NEWS, type Tx } from './delivery-store.ts'
+import type { NewDelivery, NewNotification, Notification, Owner } from './model.ts'
+import type { ChannelPreference, DigestFrequency, Preferences, QuietHours } from './preferences.ts'
 
-export type Tx = Queryable
 export type NotificationStore = ReturnType<typeof notificationStore>
-
-const NEWS = 'docmesh_notification'
-const WORK = 'work'
 
 /** Names a feed in the news. */
 export const feedKey = ({ tenantId, userId }: Owner): string =>
@@ -28,17 +16,10 @@ const NOTIFICATION = `n.id, n.tenant_id as "tenantId", n.user_id as "userId", n.
   n.subject_type as "subjectType", n.subject_id as "subjectId", n.title, n.body, n.locale,
   n.created_at as "createdAt", n.read_at as "readAt"`
 
-const DELIVERY = `d.id, d.notification_id as "notificationId", d.channel, d.destination, d.state, d.attempts,
-  d.last_error as "lastError", d.next_attempt_at as "nextAttemptAt", d.delivered_at as "deliveredAt",
-  d.created_at as "createdAt"`
-
-const OWN_DELIVERIES = `from deliveries d join notifications n on n.id = d.notification_id
-  where n.tenant_id = $1 and n.user_id = $2`
-
-const MS = `interval '1 millisecond'`
-
 /** All SQL of the notification service. Due times and leases go by the clock of the database: instances may disagree. */
 export const notificationStore = (db: Postgres) => ({
+  ...deliveryStore(db),
+
   transaction: <T>(fn: (tx: Tx) => Promise<T>): Promise<T> => db.transaction(fn),
 
   /** False when the event was told to this user already. */
@@ -50,10 +31,10 @@ export const notificationStore = (db: Postgres) => ({
          on conflict (tenant_id, user_id) do update set last_seq = feeds.last_seq + 1 returning last_seq
        )
        insert into notifications (id, tenant_id, user_id, seq, event_id, correlation_id, event_type, subject_type,
-         subject_id, document_id, title, body, locale, in_feed)
-       select $1, $2, $3, last_seq, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 from feed
+         subject_id, document_id, title, body, locale, in_feed, severity, incident, incident_version, resolves, facts)
+       select $1, $2, $3, last_seq, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18 from feed
        on conflict (tenant_id, user_id, event_id) do nothing
-       returning pg_notify('${NEWS}', $14)`,
+       returning pg_notify('${NEWS}', $19)`,
       [
         n.id,
         n.tenantId,
@@ -68,14 +49,20 @@ export const notificationStore = (db: Postgres) => ({
         n.body,
         n.locale,
         n.inFeed,
+        n.severity,
+        n.incident,
+        n.incidentVersion,
+        n.resolves,
+        JSON.stringify(n.facts),
         feedKey(n),
       ],
     )
     if (inserted.length === 0) return false
-    for (const { id, channel, destination } of deliveries)
+    for (const { id, channel, destination, server, thread, dueMs } of deliveries)
       await tx.query(
-        `insert into deliveries (id, notification_id, channel, destination) values ($1, $2, $3, $4)`,
-        [id, n.id, channel, destination],
+        `insert into deliveries (id, notification_id, channel, destination, server, thread, next_attempt_at)
+         values ($1, $2, $3, $4, $5, $6, now() + $7 * ${MS})`,
+        [id, n.id, channel, destination, server, thread, dueMs],
       )
     return true
   },
@@ -157,135 +144,32 @@ export const notificationStore = (db: Postgres) => ({
       locale: string
       channels: ChannelPreference[]
       quiet_hours: QuietHours | null
-    }>('select locale, channels, quiet_hours from preferences where tenant_id = $1 and user_id = $2', [
-      tenantId,
-      userId,
-    ])
-    return row && { locale: row.locale, channels: row.channels, quietHours: row.quiet_hours ?? undefined }
+      digest: DigestFrequency
+    }>(
+      'select locale, channels, quiet_hours, digest from preferences where tenant_id = $1 and user_id = $2',
+      [tenantId, userId],
+    )
+    if (!row) return undefined
+    const { quiet_hours: quietHours, ...rest } = row
+    return { ...rest, quietHours: quietHours ?? undefined }
   },
 
   async putPreferences({ tenantId, userId }: Owner, preferences: Preferences): Promise<void> {
-    const { locale, channels, quietHours } = preferences
+    const { locale, channels, quietHours, digest } = preferences
     await db.query(
-      `insert into preferences (tenant_id, user_id, locale, channels, quiet_hours) values ($1, $2, $3, $4, $5)
+      `insert into preferences (tenant_id, user_id, locale, channels, quiet_hours, digest)
+       values ($1, $2, $3, $4, $5, $6)
        on conflict (tenant_id, user_id) do update set locale = excluded.locale, channels = excluded.channels,
-         quiet_hours = excluded.quiet_hours`,
+         quiet_hours = excluded.quiet_hours, digest = excluded.digest`,
       [
         tenantId,
         userId,
         locale,
         JSON.stringify(channels),
         quietHours === undefined ? null : JSON.stringify(quietHours),
+        digest,
       ],
     )
-  },
-
-  /** Newest first, below the id `before`; empty filters let everything pass. */
-  listDeliveries: (
-    { tenantId, userId }: Owner,
-    {
-      before,
-      notificationId,
-      states,
-      limit,
-    }: { before: string; notificationId: string; states: readonly DeliveryState[]; limit: number },
-  ): Promise<Delivery[]> =>
-    db.query<Delivery>(
-      `select ${DELIVERY} ${OWN_DELIVERIES} and ($3 = '' or d.id < $3) and ($4 = '' or n.id = $4)
-         and (cardinality($5::text[]) = 0 or d.state = any ($5))
-       order by d.id desc limit $6`,
-      [tenantId, userId, before, notificationId, states, limit],
-    ),
-
-  async delivery({ tenantId, userId }: Owner, id: string): Promise<Delivery | undefined> {
-    const [delivery] = await db.query<Delivery>(`select ${DELIVERY} ${OWN_DELIVERIES} and d.id = $3`, [
-      tenantId,
-      userId,
-      id,
-    ])
-    return delivery
-  },
-
-  async deliveryOfEvent({ tenantId, userId }: Owner, eventId: string): Promise<Delivery | undefined> {
-    const [delivery] = await db.query<Delivery>(`select ${DELIVERY} ${OWN_DELIVERIES} and n.event_id = $3`, [
-      tenantId,
-      userId,
-      eventId,
-    ])
-    return delivery
-  },
-
-  /** Gives a failed delivery all its attempts again; false when it did not fail. A repeated request changes nothing. */
-  async retry({ tenantId, userId }: Owner, id: string, requestId: string): Promise<boolean> {
-    const retried = await db.query(
-      `with retried as (
-         update deliveries d set state = 'pending', attempts = 0, next_attempt_at = now(), retry_request_id = $4
-         from notifications n
-         where d.id = $3 and n.id = d.notification_id and n.tenant_id = $1 and n.user_id = $2 and d.state = 'failed'
-           and ($4 = '' or d.retry_request_id is distinct from $4)
-         returning d.id
-       ), told as (select pg_notify('${NEWS}', '${WORK}') from retried)
-       select id from retried left join told on true
-       union select id from deliveries where id = $3 and $4 <> '' and retry_request_id = $4`,
-      [tenantId, userId, id, requestId],
-    )
-    return retried.length > 0
-  },
-
-  /** Takes the delivery that is due longest, or the one with the given id, for `ms`. */
-  async claim(
-    { leaseId, ms }: { leaseId: string; ms: number },
-    { channels, deliveryId = '', on = db }: { channels: readonly Channel[]; deliveryId?: string; on?: Tx },
-  ): Promise<Claimed | undefined> {
-    const [claimed] = await on.query<Claimed>(
-      `with due as (
-         select id from deliveries
-         where state = 'pending' and next_attempt_at <= now() and channel = any ($3)
-           and (lease_until is null or lease_until <= now()) and ($4 = '' or id = $4)
-         order by next_attempt_at limit 1 for update skip locked
-       ), d as (
-         update deliveries set lease_id = $1, lease_until = now() + $2 * ${MS}
-         from due where deliveries.id = due.id returning deliveries.*
-       )
-       select d.id, d.channel, d.destination, d.attempts, d.lease_id as "leaseId", n.id as "notificationId",
-         n.event_id as "eventId", n.correlation_id as "correlationId", n.tenant_id as "tenantId",
-         n.user_id as "userId", n.title, n.body, n.locale, n.subject_type as "subjectType",
-         n.subject_id as "subjectId", p.quiet_hours as "quietHours"
-       from d join notifications n on n.id = d.notification_id
-       left join preferences p on p.tenant_id = n.tenant_id and p.user_id = n.user_id`,
-      [leaseId, ms, channels, deliveryId],
-    )
-    return claimed
-  },
-
-  /** Records how a claim ended; false when it is no longer this worker's: taken over after the lease, or erased. */
-  async end(tx: Tx, { id, leaseId }: Claimed, ending: Ending): Promise<boolean> {
-    const done = ending.state === 'delivered' || ending.state === 'failed'
-    const ended = await tx.query(
-      `update deliveries set state = $3, attempts = attempts + $4, last_error = coalesce($5, last_error),
-         next_attempt_at = now() + $6 * ${MS}, delivered_at = case when $3 = 'delivered' then now() end,
-         lease_id = null, lease_until = null
-       where id = $1 and lease_id = $2 returning id`,
-      [
-        id,
-        leaseId,
-        done ? ending.state : 'pending',
-        ending.state === 'postponed' ? 0 : 1,
-        ending.state === 'postponed' ? null : 'error' in ending ? ending.error : '',
-        'afterMs' in ending ? ending.afterMs : null,
-      ],
-    )
-    return ended.length > 0
-  },
-
-  /** Deliveries that should have been tried more than `ms` ago and that nobody works on. */
-  async overdue(ms: number): Promise<number> {
-    const [row] = await db.query<{ count: number }>(
-      `select count(*)::int as count from deliveries
-       where state = 'pending' and greatest(next_attempt_at, lease_until) < now() - $1 * ${MS}`,
-      [ms],
-    )
-    return row?.count ?? 0
   },
 
   /** Hears the key of each feed that has something new, `work` for work alone, and '' when news may have been lost. */

@@ -1,35 +1,63 @@
-import { AnalysisCompleted, AnalysisFailed } from '@docmesh/contracts/analysis/v1/events'
 import { DocumentErased } from '@docmesh/contracts/document/v1/events'
-import type { Event, EventOf, Events, Subscription } from '@docmesh/events'
-import { ANONYMOUS, type News, type Notifications } from './notifications.ts'
-import { completedText, failedText } from './templates.ts'
+import type { Event, Events, Subscription } from '@docmesh/events'
+import { ANNOUNCED, type Announcement } from './announcements.ts'
+import type { Owner } from './model.ts'
+import { ANONYMOUS, type Notifications } from './notifications.ts'
 
-const EVENTS = [AnalysisCompleted, AnalysisFailed, DocumentErased] as const
+const ANNOUNCED_BY_TYPE = new Map(ANNOUNCED.map((announced) => [announced.type.$type, announced]))
+
+export interface SubscriptionOptions {
+  readonly events: Events
+  readonly notifications: Notifications
+  /** Who is told of what concerns the installation. */
+  readonly operators: readonly Owner[]
+}
 
 /** Events of other services → what this one does about them, in the transaction of the subscription. */
-export const subscribeNotifications = (events: Events, notifications: Notifications): Subscription =>
-  events.subscribe<(typeof EVENTS)[number]>({
+export const subscribeNotifications = ({
+  events,
+  notifications,
+  operators,
+}: SubscriptionOptions): Subscription =>
+  events.subscribe({
     subscriber: 'notification',
-    events: EVENTS,
-    handler: async (event: EventOf<(typeof EVENTS)[number]>, tx) => {
-      if (event.type === DocumentErased.$type) return notifications.forget(tx, event.payload.documentId)
-      if (!event.payload.notify) return
-      const text: News['text'] =
-        event.type === AnalysisCompleted.$type
-          ? (language) => completedText(event.payload, language)
-          : (language) => failedText(event.payload, language)
-      await notifications.tell(tx, { ...newsOf(event), text })
+    events: [...ANNOUNCED.map(({ type }) => type), DocumentErased],
+    handler: async (event: Event, tx) => {
+      if (event.type === DocumentErased.$type)
+        return notifications.forget(tx, (event.payload as DocumentErased).documentId)
+      const announced = ANNOUNCED_BY_TYPE.get(event.type)
+      const announcement = announced?.announce(event)
+      if (!announced || !announcement) return
+      for (const owner of ownersOf(announcement, event, operators))
+        await notifications.tell(tx, {
+          ...newsOf(announcement, event),
+          ...owner,
+          facts: announced.facts(event),
+        })
     },
   })
 
-const newsOf = (event: Event<AnalysisCompleted | AnalysisFailed>): Omit<News, 'text'> => ({
-  eventId: event.id,
-  eventType: event.type,
-  correlationId: event.correlationId,
-  tenantId: event.tenantId,
-  userId: event.payload.requestedBy || ANONYMOUS,
-  subjectType: 'analysis',
-  subjectId: event.payload.analysisId,
-  documentId: event.payload.documentId,
-  locale: event.payload.locale,
-})
+const ownersOf = (
+  { to }: Announcement,
+  { tenantId }: Event,
+  operators: readonly Owner[],
+): readonly Owner[] => (to === 'operators' ? operators : [{ tenantId, userId: to.userId || ANONYMOUS }])
+
+const newsOf = (announcement: Announcement, event: Event) => {
+  const { severity, subject, documentId, locale, onlyIfNamed, incident, text } = announcement
+  return {
+    eventId: event.id,
+    eventType: event.type,
+    correlationId: event.correlationId,
+    subjectType: subject.type,
+    subjectId: subject.id,
+    documentId,
+    severity,
+    locale,
+    onlyIfNamed,
+    incident: incident ? `${subject.type}/${subject.id}` : '',
+    incidentVersion: event.version,
+    resolves: incident === 'ends',
+    text,
+  }
+}

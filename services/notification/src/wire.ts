@@ -4,17 +4,38 @@ import {
   type ChannelPreference as ChannelPreferenceMessage,
   channelToJSON,
   DeliveryState as DeliveryStateMessage,
-  DigestFrequency,
+  DigestFrequency as DigestFrequencyMessage,
   type Preferences as PreferencesMessage,
   type QuietHours as QuietHoursMessage,
 } from '@docmesh/contracts/notification/v1/notification'
 import { type FieldViolation, invalidRequest } from '@docmesh/rpc'
-import { z } from 'zod'
+import { EVENT_TYPES } from './announcements.ts'
+import { destinationFault, maskDestination } from './destinations.ts'
 import type { Delivery, DeliveryState, Notification } from './model.ts'
-import { CHANNELS, type Channel, type ChannelPreference, type Preferences } from './preferences.ts'
-import { EVENT_TYPES } from './templates.ts'
+import {
+  CHANNELS,
+  type Channel,
+  type ChannelPreference,
+  type DefaultDestinations,
+  type DigestFrequency,
+  type Preferences,
+} from './preferences.ts'
 
-const WIRE_CHANNELS = { in_app: ChannelMessage.IN_APP, email: ChannelMessage.EMAIL } as const
+const WIRE_CHANNELS = {
+  in_app: ChannelMessage.IN_APP,
+  email: ChannelMessage.EMAIL,
+  slack: ChannelMessage.SLACK,
+  teams: ChannelMessage.TEAMS,
+  webhook: ChannelMessage.WEBHOOK,
+  pagerduty: ChannelMessage.PAGERDUTY,
+  opsgenie: ChannelMessage.OPSGENIE,
+} as const
+
+const WIRE_DIGESTS = {
+  off: DigestFrequencyMessage.OFF,
+  hourly: DigestFrequencyMessage.HOURLY,
+  daily: DigestFrequencyMessage.DAILY,
+} as const
 
 const WIRE_STATES = {
   pending: DeliveryStateMessage.PENDING,
@@ -44,44 +65,58 @@ export const notificationMessage = ({ readAt, ...notification }: Notification) =
   readAt: readAt ?? undefined,
 })
 
-export const deliveryMessage = ({ channel, state, nextAttemptAt, deliveredAt, ...delivery }: Delivery) => ({
+export const deliveryMessage = ({
+  channel,
+  destination,
+  state,
+  nextAttemptAt,
+  deliveredAt,
+  ...delivery
+}: Delivery) => ({
   ...delivery,
   channel: wireChannel(channel),
+  destination: maskDestination(channel, destination),
   state: WIRE_STATES[state],
   nextAttemptAt: nextAttemptAt ?? undefined,
   deliveredAt: deliveredAt ?? undefined,
 })
 
-export const preferencesMessage = ({ locale, channels, quietHours }: Preferences) => ({
+export const preferencesMessage = ({ locale, channels, quietHours, digest }: Preferences) => ({
   locale,
-  channels: channels.map(({ channel, eventTypes, ...preference }) => ({
-    ...preference,
+  channels: channels.map(({ channel, enabled, destination, eventTypes }) => ({
     channel: wireChannel(channel),
+    enabled,
+    destination: maskDestination(channel, destination),
     eventTypes: [...eventTypes],
   })),
   quietHours,
-  digest: DigestFrequency.OFF,
+  digest: WIRE_DIGESTS[digest],
 })
 
 type Check = (ok: boolean, field: string, description: string) => void
 
+/** What a user has now; a masked destination that comes back stands for the one behind the mask. */
+export interface Present {
+  readonly stored: Preferences | undefined
+  readonly defaults: DefaultDestinations
+}
+
 /** @throws INVALID_REQUEST that names every wrong field. */
-export function preferencesFrom(message: PreferencesMessage | undefined): Preferences {
+export function preferencesFrom(message: PreferencesMessage | undefined, present: Present): Preferences {
   const faults: FieldViolation[] = []
   const check: Check = (ok, field, description) => {
     if (!ok) faults.push({ field: `preferences.${field}`, description })
   }
   if (!message) throw invalidRequest([{ field: 'preferences', description: 'write the preferences' }])
-  const { locale, quietHours, digest } = message
+  const { locale, quietHours } = message
   check(locale === '' || /^(pt|en)(-[A-Za-z0-9]{1,8})*$/.test(locale), 'locale', 'write pt-BR, en or nothing')
-  check(
-    digest === DigestFrequency.UNSPECIFIED || digest === DigestFrequency.OFF,
-    'digest',
-    'write DIGEST_FREQUENCY_OFF; no other is available',
-  )
+  const digest = digestOf(message.digest)
+  check(digest !== undefined, 'digest', 'write OFF, HOURLY or DAILY')
   if (quietHours) checkQuietHours(quietHours, check)
   const channels = message.channels.map((channel, index) =>
-    channelFrom(channel, (ok, field, description) => check(ok, `channels[${index}].${field}`, description)),
+    channelFrom(channel, present, (ok, field, description) =>
+      check(ok, `channels[${index}].${field}`, description),
+    ),
   )
   check(
     new Set(channels.map(({ channel }) => channel)).size === channels.length,
@@ -89,27 +124,38 @@ export function preferencesFrom(message: PreferencesMessage | undefined): Prefer
     'name each once',
   )
   if (faults.length > 0) throw invalidRequest(faults)
-  return { locale, channels, quietHours }
+  return { locale, channels, quietHours, digest: digest ?? 'off' }
 }
 
-function channelFrom(message: ChannelPreferenceMessage, check: Check): ChannelPreference {
-  const { enabled, destination, eventTypes } = message
+const digestOf = (wire: DigestFrequencyMessage): DigestFrequency | undefined => {
+  if (wire === DigestFrequencyMessage.UNSPECIFIED) return 'off'
+  const found = Object.entries(WIRE_DIGESTS).find(([, known]) => known === wire)
+  return found?.[0] as DigestFrequency | undefined
+}
+
+function channelFrom(message: ChannelPreferenceMessage, present: Present, check: Check): ChannelPreference {
+  const { enabled, eventTypes } = message
   const channel = channelOf(message.channel)
   check(channel !== undefined, 'channel', oneOfChannels(CHANNELS))
-  if (channel === 'in_app') check(destination === '', 'destination', 'leave it empty: the feed needs none')
-  if (channel === 'email') {
-    const isSet = enabled || destination !== ''
-    check(!isSet || isEmail(destination), 'destination', 'write one address, for example ana@example.com')
-  }
   check(
     eventTypes.every((type) => EVENT_TYPES.includes(type)),
     'event_types',
     `write ${EVENT_TYPES.join(', ')} or nothing for all`,
   )
-  return { channel: channel ?? 'in_app', enabled, destination, eventTypes }
+  if (channel === undefined) return { channel: 'in_app', enabled, destination: '', eventTypes }
+  const destination = unmask(channel, message.destination, present)
+  const effective = destination || (present.defaults[channel] ?? '')
+  const isNeeded = enabled || destination !== ''
+  const fault = isNeeded ? destinationFault(channel, effective) : ''
+  check(fault === '', 'destination', fault)
+  return { channel, enabled, destination, eventTypes }
 }
 
-const isEmail = (text: string): boolean => text.length <= 254 && z.email().safeParse(text).success
+function unmask(channel: Channel, destination: string, { stored, defaults }: Present): string {
+  const before = stored?.channels.find((one) => one.channel === channel)?.destination ?? ''
+  const shown = maskDestination(channel, before || (defaults[channel] ?? ''))
+  return destination === shown ? before : destination
+}
 
 const TIME = /^([01]\d|2[0-3]):[0-5]\d$/
 

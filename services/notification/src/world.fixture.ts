@@ -1,7 +1,7 @@
 import { randomUUIDv7 } from 'node:crypto'
 import { AnalysisCompleted, AnalysisFailed } from '@docmesh/contracts/analysis/v1/events'
 import { NotificationServiceDefinition } from '@docmesh/contracts/notification/v1/notification'
-import { connectEvents } from '@docmesh/events'
+import { connectEvents, type MessageType, type Publish } from '@docmesh/events'
 import { openPostgres } from '@docmesh/postgres'
 import {
   type Client,
@@ -17,16 +17,28 @@ import { createDeliverer, startDeliveryWorker } from './delivery-worker.ts'
 import { type EmailOptions, openEmail } from './email.ts'
 import { notificationHandlers } from './handlers.ts'
 import { openLiveFeed } from './live-feed.ts'
-import { createNotifications } from './notifications.ts'
+import type { Owner } from './model.ts'
+import { createNotifications, type News } from './notifications.ts'
+import type { DefaultDestinations } from './preferences.ts'
+import { openSenders, type SendersOptions } from './senders.ts'
+import { createServers, type ServersOptions } from './servers.ts'
 import { notificationStore } from './store.ts'
 import { subscribeNotifications } from './subscription.ts'
+import { linksTo } from './templates/link.ts'
 
 export interface InstanceOptions {
   readonly databaseUrl: string
   /** Without it the instance sends no email. */
   readonly email?: Partial<EmailOptions> & Pick<EmailOptions, 'url'>
+  readonly publicUrl?: string
+  readonly senders?: Partial<SendersOptions>
+  readonly servers?: ServersOptions
+  readonly defaults?: DefaultDestinations
+  readonly operators?: readonly Owner[]
   readonly maxAttempts?: number
   readonly leaseMs?: number
+  /** Of what came of deliveries; default: as events are published. */
+  readonly publishDelivery?: Publish
   readonly clock?: () => Date
   /** Default true. */
   readonly works?: boolean
@@ -34,12 +46,47 @@ export interface InstanceOptions {
 
 export type Instance = Awaited<ReturnType<typeof startInstance>>
 
+const ASKED = {
+  analysisId: 'a1',
+  documentId: 'd1',
+  documentName: 'contrato.pdf',
+  requestedBy: 'ana',
+  notify: true,
+}
+
+/** News as they come out of an event. */
+export const newsOf = (eventId: string, more: Partial<News> = {}): News => ({
+  eventId,
+  eventType: AnalysisCompleted.$type,
+  correlationId: 'c1',
+  tenantId: 'acme',
+  userId: 'ana',
+  subjectType: 'analysis',
+  subjectId: 'a1',
+  documentId: 'd1',
+  severity: 'info',
+  incident: '',
+  incidentVersion: 0n,
+  resolves: false,
+  facts: {},
+  locale: 'en',
+  onlyIfNamed: false,
+  text: () => ({ title: 'title', body: 'body' }),
+  ...more,
+})
+
 /** One whole instance of the service, as `main.ts` puts it together, with back-offs of milliseconds. */
 export async function startInstance({
   databaseUrl,
   email: emailOptions,
+  publicUrl = '',
+  senders: senderOptions,
+  servers: serverOptions = {},
+  defaults = {},
+  operators = [],
   maxAttempts,
   leaseMs = 60_000,
+  publishDelivery,
   clock = () => new Date(),
   works = true,
 }: InstanceOptions) {
@@ -48,26 +95,39 @@ export async function startInstance({
   const db = stack.use(await openPostgres({ url: databaseUrl, schema: 'notification', migrations }))
   const events = stack.use(await connectEvents({ db, pollMs: 100 }))
   const metrics = createMetrics({ service: 'notification', version: '0', processMetrics: false })
-  const email = emailOptions && openEmail({ from: 'docmesh <noreply@docmesh.test>', ...emailOptions })
+  const linkOf = linksTo(publicUrl)
+  const email = emailOptions && openEmail({ from: 'docmesh <noreply@docmesh.test>', linkOf, ...emailOptions })
+  const senders = openSenders({
+    clock,
+    linkOf,
+    allowedNetworks: ['127.0.0.0/8'],
+    pagerDutyUrl: 'https://events.pagerduty.test',
+    opsgenieUrl: 'https://api.opsgenie.test',
+    email,
+    ...senderOptions,
+  })
+  const servers = createServers(serverOptions, { now: () => performance.now(), random: Math.random })
   const store = notificationStore(db)
-  const outside = email ? (['email'] as const) : []
   const deliver = createDeliverer({
     store,
-    publish: events.publish,
-    senders: email ? { email: email.send } : {},
+    publish: publishDelivery ?? events.publish,
+    senders,
+    servers,
     metrics,
     logger: silentLogger,
+    leaseMs,
     backoff: () => 10,
     ...(maxAttempts !== undefined && { maxAttempts }),
   })
   const notifications = createNotifications({
     store,
     publish: events.publish,
-    outside,
+    senders,
     deliver,
     leaseMs,
-    defaultEmail: '',
+    defaults,
     ids: randomUUIDv7,
+    clock,
     metrics,
   })
   const feed = await openLiveFeed(store)
@@ -83,7 +143,8 @@ export async function startInstance({
   if (works) {
     const worker = startDeliveryWorker({
       store,
-      channels: outside,
+      senders,
+      servers,
       deliver,
       ids: randomUUIDv7,
       clock,
@@ -93,14 +154,20 @@ export async function startInstance({
     })
     feed.onNews(worker.wake)
     stack.defer(() => worker.close())
-    const subscription = subscribeNotifications(events, notifications)
+    const subscription = subscribeNotifications({ events, notifications, operators })
     stack.defer(() => subscription.close())
   }
+
+  const publish = <T>(type: MessageType<T>, payload: T, aggregateId: string, userId = '') =>
+    db.transaction((tx) =>
+      events.publish(tx, type, payload, { aggregateType: 'test', aggregateId, tenantId: 'acme', userId }),
+    )
 
   return {
     db,
     events,
     store,
+    senders,
     notifications,
     feed,
     /** Calls as one user. */
@@ -113,37 +180,18 @@ export async function startInstance({
           }),
       ]),
     completed: (payload: Partial<AnalysisCompleted> = {}) =>
-      db.transaction((tx) =>
-        events.publish(
-          tx,
-          AnalysisCompleted,
-          AnalysisCompleted.fromPartial({
-            analysisId: 'a1',
-            documentId: 'd1',
-            documentName: 'contrato.pdf',
-            requestedBy: 'ana',
-            notify: true,
-            ...payload,
-          }),
-          { aggregateType: 'analysis', aggregateId: payload.analysisId ?? 'a1', tenantId: 'acme' },
-        ),
+      publish(
+        AnalysisCompleted,
+        AnalysisCompleted.fromPartial({ ...ASKED, ...payload }),
+        payload.analysisId ?? 'a1',
       ),
     failed: (payload: Partial<AnalysisFailed> = {}) =>
-      db.transaction((tx) =>
-        events.publish(
-          tx,
-          AnalysisFailed,
-          AnalysisFailed.fromPartial({
-            analysisId: 'a1',
-            documentId: 'd1',
-            documentName: 'contrato.pdf',
-            requestedBy: 'ana',
-            notify: true,
-            ...payload,
-          }),
-          { aggregateType: 'analysis', aggregateId: payload.analysisId ?? 'a1', tenantId: 'acme' },
-        ),
+      publish(
+        AnalysisFailed,
+        AnalysisFailed.fromPartial({ ...ASKED, ...payload }),
+        payload.analysisId ?? 'a1',
       ),
+    publish,
     /** Types of the events of this service so far. */
     told: async (): Promise<string[]> => {
       const rows = await db.query<{ type: string }>(

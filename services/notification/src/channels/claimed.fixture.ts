@@ -1,0 +1,30 @@
+import type { Claimed } from '../model.ts'
+
+/** A delivery as a sender gets it. */
+export const claimedOf = (more: Partial<Claimed> = {}): Claimed => ({
+  id: '0195d4a0-0000-7000-8000-000000000001',
+  channel: 'webhook',
+  destination: 'http://127.0.0.1/',
+  server: '127.0.0.1',
+  attempts: 0,
+  leaseId: 'l1',
+  notificationId: 'n1',
+  eventId: 'e1',
+  correlationId: 'c1',
+  eventType: 'docmesh.registry.v1.ServiceUnhealthy',
+  tenantId: 'acme',
+  userId: 'ana',
+  title: 'document: an instance is unhealthy',
+  body: 'Instance: document-1.\nconnection refused',
+  locale: 'en',
+  subjectType: 'instance',
+  subjectId: 'document-1',
+  severity: 'error',
+  incident: '',
+  resolves: false,
+  facts: { service: 'document', instanceId: 'document-1', detail: 'connection refused' },
+  createdAt: new Date('2026-11-10T12:00:00Z'),
+  quietHours: null,
+  isOver: false,
+  ...more,
+})
