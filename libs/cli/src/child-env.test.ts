@@ -54,3 +54,9 @@ it('shortens the grace for calls in flight unless the user chose one', () => {
   expect(childEnv('analysis', source).SHUTDOWN_GRACE_MS).toBe('5000')
   expect(childEnv('analysis', { ...source, user: { SHUTDOWN_GRACE_MS: '1' } }).SHUTDOWN_GRACE_MS).toBe('1')
 })
+
+it('keeps compiled code in the data folder unless the user chose another place', () => {
+  expect(childEnv('analysis', source).NODE_COMPILE_CACHE).toBe('/data/compile-cache')
+  const user = { NODE_COMPILE_CACHE: '/tmp/code' }
+  expect(childEnv('analysis', { ...source, user }).NODE_COMPILE_CACHE).toBe('/tmp/code')
+})

@@ -1,5 +1,6 @@
 import { userInfo } from 'node:os'
-import { createLogger, type Logger, silentLogger } from '@docmesh/telemetry'
+import { type Logger, silentLogger } from '@docmesh/telemetry'
+import { createLogger } from '@docmesh/telemetry/logger'
 import type { Command } from 'commander'
 import { dataDirOf, readMeshState } from './data-dir.ts'
 import type { ExitCode } from './exit-codes.ts'
@@ -34,7 +35,7 @@ export const dataDirFor = ({ io }: Cli, { dataDir }: GlobalOptions): string =>
   dataDirOf({ given: dataDir, env: io.env, uid: process.getuid?.() })
 
 /** --registry, else REGISTRY_TARGET, else the mesh that runs on the data folder, else the usual address. */
-function registryTargets(cli: Cli, options: GlobalOptions): readonly string[] {
+export function registryTargets(cli: Cli, options: GlobalOptions): readonly string[] {
   const local = readMeshState(dataDirFor(cli, options))
   const found =
     options.registry ?? (cli.io.env.REGISTRY_TARGET || (local?.open ? local.registry : DEFAULT_REGISTRY))

@@ -1,11 +1,13 @@
 import { mkdirSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '@docmesh/postgres'
 import { childEnv } from './child-env.ts'
 import { claimDataDir, type MeshState, REPO_ROOT } from './data-dir.ts'
 import { EXIT } from './exit-codes.ts'
 import { CliError } from './failure.ts'
+import { type LocalHealingOptions, startHealing } from './healing/healing.ts'
+import { MEMORY_ARGS } from './healing/memory.ts'
+import { type KeptPostgres, keepPostgres } from './healing/postgres.ts'
 import { aborted, type Io } from './io.ts'
 import type { ProcessSpec, SupervisedProcess } from './supervised-process.ts'
 import { createSupervisor, type Supervisor } from './supervisor.ts'
@@ -21,6 +23,8 @@ export interface LocalMeshOptions {
   /** False keeps the mesh for this process alone. */
   readonly shared: boolean
   readonly verbose: boolean
+  /** Not set: what fails otherwise than by ending is left alone. */
+  readonly healing?: LocalHealingOptions | undefined
   readonly onChange?: (process: SupervisedProcess) => void
 }
 
@@ -49,17 +53,25 @@ export async function startLocalMesh(options: LocalMeshOptions, io: Io): Promise
     echo: verbose ? io.stderr : undefined,
   })
   io.onInsist(() => supervisor.kill())
-  let postgres: EmbeddedPostgres | undefined
+  let postgres: KeptPostgres | undefined
+  let healing: { stop(): Promise<void> } | undefined
   const stop = async (): Promise<void> => {
+    await healing?.stop()
     await supervisor.stop()
     await postgres?.stop()
     claim.release()
   }
   try {
     await refuseTakenPort(registry)
-    if (!io.env.DATABASE_URL) postgres = await startEmbeddedPostgres({ dataDir: join(dataDir, 'postgres') })
+    if (!io.env.DATABASE_URL) postgres = await keepPostgres(join(dataDir, 'postgres'))
     io.signal.throwIfAborted()
-    await unlessAborted(startServices(supervisor, options, io, postgres), io.signal)
+    const specOf = specsFor(options, io, postgres)
+    await unlessAborted(startServices(supervisor, options, specOf), io.signal)
+    const databaseUrl = postgres?.url ?? io.env.DATABASE_URL
+    if (options.healing && databaseUrl) {
+      const deps = { supervisor, postgres, databaseUrl, registry, dataDir, specOf }
+      healing = await startHealing(options.healing, deps)
+    }
     if (shared) claim.open()
   } catch (error) {
     await stop()
@@ -71,25 +83,36 @@ export async function startLocalMesh(options: LocalMeshOptions, io: Io): Promise
   }
 }
 
-async function startServices(
-  supervisor: Supervisor,
-  { dataDir, registry, instances }: LocalMeshOptions,
+type SpecOf = (service: string, name: string) => ProcessSpec
+
+function specsFor(
+  { dataDir, registry }: LocalMeshOptions,
   { env }: Io,
-  postgres: EmbeddedPostgres | undefined,
-): Promise<void> {
+  postgres: KeptPostgres | undefined,
+): SpecOf {
   const logs = join(dataDir, 'logs')
   mkdirSync(logs, { recursive: true })
   const given = { user: env, registry, databaseUrl: postgres?.url, dataDir }
-  const execArgv = ['--import', import.meta.resolve('@docmesh/telemetry/register')]
+  const execArgv = ['--import', import.meta.resolve('@docmesh/telemetry/register'), ...MEMORY_ARGS]
+  return (service, name) => ({
+    name,
+    service,
+    script: join(REPO_ROOT, 'services', service, 'src', 'main.ts'),
+    execArgv,
+    env: childEnv(service, given),
+    logFile: join(logs, `${service}.log`),
+  })
+}
+
+async function startServices(
+  supervisor: Supervisor,
+  { instances }: LocalMeshOptions,
+  specOf: SpecOf,
+): Promise<void> {
   const specs = (service: string, count: number): ProcessSpec[] =>
-    Array.from({ length: count }, (_, index) => ({
-      name: count === 1 ? service : `${service}-${index + 1}`,
-      service,
-      script: join(REPO_ROOT, 'services', service, 'src', 'main.ts'),
-      execArgv,
-      env: childEnv(service, given),
-      logFile: join(logs, `${service}.log`),
-    }))
+    Array.from({ length: count }, (_, index) =>
+      specOf(service, count === 1 ? service : `${service}-${index + 1}`),
+    )
   await supervisor.start(specs('registry', 1))
   await supervisor.start(Object.entries(instances).flatMap(([service, count]) => specs(service, count)))
 }

@@ -1,12 +1,16 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { AnalysisServiceDefinition } from '@docmesh/contracts/analysis/v1/analysis'
+import { BatchServiceDefinition } from '@docmesh/contracts/analysis/v1/batch'
 import { DocumentServiceDefinition } from '@docmesh/contracts/document/v1/document'
 import { NotificationServiceDefinition } from '@docmesh/contracts/notification/v1/notification'
 import {
   DiagnosticsServiceDefinition,
   type GetDiagnosticsResponse,
+  type GetMeshViewResponse,
 } from '@docmesh/contracts/ops/v1/diagnostics'
+import { EventServiceDefinition } from '@docmesh/contracts/ops/v1/event'
+import { JobServiceDefinition } from '@docmesh/contracts/ops/v1/job'
 import { RegistryServiceDefinition } from '@docmesh/contracts/registry/v1/registry'
 import { joinMesh } from '@docmesh/mesh'
 import { type Client, createClient, currentCall, grpcJsClient, runInCall, sendOver } from '@docmesh/rpc'
@@ -19,10 +23,18 @@ import { VERSION } from './version.ts'
 export interface MeshSession {
   readonly documents: Client<typeof DocumentServiceDefinition>
   readonly analyses: Client<typeof AnalysisServiceDefinition>
+  readonly batches: Client<typeof BatchServiceDefinition>
+  readonly jobs: Client<typeof JobServiceDefinition>
   readonly notifications: Client<typeof NotificationServiceDefinition>
   readonly registry: Client<typeof RegistryServiceDefinition>
+  readonly events: Client<typeof EventServiceDefinition>
   /** Asks one instance, past the balancing. */
   diagnose(address: string): Promise<GetDiagnosticsResponse>
+  /** How one instance sees the mesh as a caller; `service` '' is every service that it calls. */
+  meshView(
+    address: string,
+    request: { readonly service: string; readonly limit: number },
+  ): Promise<GetMeshViewResponse>
   /** Resolves when each service has an instance that takes calls. */
   awaitServices(services: readonly string[]): Promise<void>
   close(): Promise<void>
@@ -41,7 +53,12 @@ const POLL_MS = 20
 
 const registryAt = (target: string) => {
   const connection = grpcJsClient.connect(target)
-  return { client: createClient(RegistryServiceDefinition, sendOver(connection)), connection }
+  const send = sendOver(connection)
+  return {
+    registry: createClient(RegistryServiceDefinition, send),
+    events: createClient(EventServiceDefinition, send),
+    connection,
+  }
 }
 
 /** Joins the mesh as a client. @throws CliError with the code for an unreachable mesh when no registry answers. */
@@ -50,12 +67,12 @@ export async function connectMesh({ targets, logger }: ConnectOptions): Promise<
   const closeRegistries = (): void => {
     for (const { connection } of registries) connection.close()
   }
-  let registry: MeshSession['registry']
+  let answering: ReturnType<typeof registryAt>
   try {
-    registry = await Promise.any(
-      registries.map(async ({ client }) => {
-        await client.getStatus({}, { timeoutMs: REACH_TIMEOUT_MS })
-        return client
+    answering = await Promise.any(
+      registries.map(async (each) => {
+        await each.registry.getStatus({}, { timeoutMs: REACH_TIMEOUT_MS })
+        return each
       }),
     )
   } catch (cause) {
@@ -72,9 +89,15 @@ export async function connectMesh({ targets, logger }: ConnectOptions): Promise<
   return {
     documents: mesh.client(DocumentServiceDefinition, 'document'),
     analyses: mesh.client(AnalysisServiceDefinition, 'analysis'),
+    batches: mesh.client(BatchServiceDefinition, 'analysis'),
+    jobs: mesh.client(JobServiceDefinition, 'analysis'),
     notifications: mesh.client(NotificationServiceDefinition, 'notification'),
-    registry,
-    diagnose,
+    registry: answering.registry,
+    events: answering.events,
+    diagnose: (address) =>
+      askInstance(address, (instance) => instance.getDiagnostics({}, { timeoutMs: DIAGNOSE_TIMEOUT_MS })),
+    meshView: (address, request) =>
+      askInstance(address, (instance) => instance.getMeshView(request, { timeoutMs: DIAGNOSE_TIMEOUT_MS })),
     async awaitServices(services) {
       const deadline = performance.now() + SERVICES_TIMEOUT_MS
       const missing = () =>
@@ -98,11 +121,12 @@ export async function connectMesh({ targets, logger }: ConnectOptions): Promise<
   }
 }
 
-async function diagnose(address: string): Promise<GetDiagnosticsResponse> {
+type Diagnostics = Client<typeof DiagnosticsServiceDefinition>
+
+async function askInstance<T>(address: string, ask: (diagnostics: Diagnostics) => Promise<T>): Promise<T> {
   const connection = grpcJsClient.connect(address)
   try {
-    const client = createClient(DiagnosticsServiceDefinition, sendOver(connection))
-    return await client.getDiagnostics({}, { timeoutMs: DIAGNOSE_TIMEOUT_MS })
+    return await ask(createClient(DiagnosticsServiceDefinition, sendOver(connection)))
   } finally {
     connection.close()
   }

@@ -14,14 +14,28 @@ describe('docmesh', () => {
     for (const code of Object.values(EXIT)) expect(out).toMatch(new RegExp(`^ {2}${code} +\\S`, 'm'))
   })
 
-  it.each(['start', 'up', 'analyze', 'documents', 'services', 'status', 'notifications', 'completion'])(
-    'has examples in the help of %s',
-    async (command) => {
-      const { exitCode, out } = await docmesh([command, '--help'])
-      expect(exitCode).toBe(0)
-      expect(out).toMatch(new RegExp(`Examples:\n(.*\n)*.*docmesh ${command}`))
-    },
-  )
+  it.each([
+    'start',
+    'up',
+    'analyze',
+    'analyses',
+    'batch',
+    'batches',
+    'documents',
+    'events',
+    'jobs',
+    'recoveries',
+    'services',
+    'status',
+    'notifications',
+    'mesh',
+    'xds-bootstrap',
+    'completion',
+  ])('has examples in the help of %s', async (command) => {
+    const { exitCode, out } = await docmesh([command, '--help'])
+    expect(exitCode).toBe(0)
+    expect(out).toMatch(new RegExp(`Examples:\n(.*\n)*.*docmesh ${command}`))
+  })
 
   it('prints its version', async () => {
     expect(await docmesh(['--version'])).toEqual({ exitCode: 0, out: `${VERSION}\n`, err: '' })
@@ -32,7 +46,7 @@ describe('docmesh', () => {
     [['analyze', 'a', '--format', 'pdf'], 'Allowed choices are text, json, sarif, html, markdown'],
     [['analyze', 'a', '--fail-under', '101'], 'a whole number from 0 to 100'],
     [['analyze', '-', '-'], 'standard input can be read once'],
-    [['analyse', 'a'], "unknown command 'analyse' (Did you mean analyze?)"],
+    [['analyse', 'a'], "unknown command 'analyse' (Did you mean one of analyses, analyze?)"],
     [['status', '--colour'], "unknown option '--colour'"],
     [['--registry', 'nowhere', 'status'], 'write host:port'],
     [['--timeout', 'soon', 'status'], 'write a time such as 30s'],

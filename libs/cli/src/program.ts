@@ -1,13 +1,21 @@
 import { Command, CommanderError } from 'commander'
 import type { Cli } from './cli.ts'
+import { analysesCommand } from './commands/analyses.ts'
 import { analyzeCommand } from './commands/analyze.ts'
+import { batchCommand } from './commands/batch.ts'
+import { batchesCommand } from './commands/batches.ts'
 import { completionCommand } from './commands/completion.ts'
 import { documentsCommand } from './commands/documents.ts'
+import { eventsCommand } from './commands/events.ts'
+import { jobsCommand } from './commands/jobs.ts'
+import { meshCommand } from './commands/mesh.ts'
 import { notificationsCommand } from './commands/notifications.ts'
+import { recoveriesCommand } from './commands/recoveries.ts'
 import { servicesCommand } from './commands/services.ts'
 import { startCommand } from './commands/start.ts'
 import { statusCommand } from './commands/status.ts'
 import { upCommand } from './commands/up.ts'
+import { xdsBootstrapCommand } from './commands/xds-bootstrap.ts'
 import { EXIT, EXIT_CODES_HELP, type ExitCode } from './exit-codes.ts'
 import { failureOf, failureText } from './failure.ts'
 import { addresses, duration } from './parse.ts'
@@ -40,10 +48,18 @@ Examples:
     startCommand,
     upCommand,
     analyzeCommand,
+    analysesCommand,
+    batchCommand,
+    batchesCommand,
     documentsCommand,
+    jobsCommand,
     servicesCommand,
+    meshCommand,
+    eventsCommand,
     statusCommand,
     notificationsCommand,
+    recoveriesCommand,
+    xdsBootstrapCommand,
     completionCommand,
   ]) {
     program.addCommand(create(cli))

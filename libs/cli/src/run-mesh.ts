@@ -1,8 +1,10 @@
+import type { HealingEvent } from '@docmesh/healing'
 import { Option } from 'commander'
 import { type Cli, DEFAULT_REGISTRY, dataDirFor, type GlobalOptions } from './cli.ts'
 import type { MeshState } from './data-dir.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
 import { CliError } from './failure.ts'
+import { healingLine } from './healing/line.ts'
 import { aborted } from './io.ts'
 import type { Instances, LocalMesh } from './local-mesh.ts'
 import { instances } from './parse.ts'
@@ -10,11 +12,16 @@ import { createMeshView, type MeshView } from './render/mesh-view.ts'
 
 export interface UpOptions extends GlobalOptions {
   readonly instances?: Instances
+  /** False with --no-heal. */
+  readonly heal?: boolean
 }
 const DEFAULT_INSTANCES: Instances = { document: 2, analysis: 2, notification: 1 }
 
 export const instancesOption = (): Option =>
   new Option('--instances <list>', 'processes of each service (document=2,analysis=2)').argParser(instances)
+
+export const noHealOption = (): Option =>
+  new Option('--no-heal', 'leave alone what hangs or is short of memory, and a database that ends')
 
 /** Runs a mesh that others may use, until Ctrl-C. `whenReady` may use the terminal: the view is paused meanwhile. */
 export async function runMesh(
@@ -25,6 +32,12 @@ export async function runMesh(
   const { io } = cli
   const dataDir = dataDirFor(cli, options)
   const view = createMeshView(io.stderr, Date.now)
+  let shown = false
+  const onEvent = (event: HealingEvent): void => {
+    view.pause()
+    io.stderr.write(healingLine(event))
+    if (shown) view.resume()
+  }
   try {
     const started = await cli.startMesh(
       {
@@ -33,6 +46,7 @@ export async function runMesh(
         instances: options.instances ?? DEFAULT_INSTANCES,
         shared: true,
         verbose: options.verbose === true,
+        healing: options.heal === false ? undefined : { onEvent },
         onChange: view.changed,
       },
       io,
@@ -42,6 +56,7 @@ export async function runMesh(
       view.pause()
       io.stderr.write(`The mesh is up; its registry is on ${started.mesh.registry}, its data in ${dataDir}\n`)
       await whenReady(started.mesh)
+      shown = true
       view.resume()
     })
   } finally {

@@ -2,6 +2,8 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { appendFileSync, closeSync, openSync, readFileSync, statSync } from 'node:fs'
 import { EXIT } from './exit-codes.ts'
 import { CliError } from './failure.ts'
+import { giveBackMemory } from './healing/memory.ts'
+import { vitalsOf } from './healing/vitals.ts'
 import type { Sink } from './io.ts'
 import { createRestartPolicy } from './restart-policy.ts'
 
@@ -19,7 +21,7 @@ export interface ProcessSpec {
 
 export type ProcessState =
   | { readonly kind: 'starting' }
-  | { readonly kind: 'ready'; readonly address: string }
+  | ({ readonly kind: 'ready' } & Ready)
   | { readonly kind: 'restarting'; readonly delayMs: number; readonly ended: string }
   | { readonly kind: 'failed'; readonly why: string }
   | { readonly kind: 'stopping' }
@@ -29,6 +31,10 @@ export type ProcessState =
 export interface Ready {
   readonly kind: 'ready'
   readonly address: string
+  /** Where its health is. */
+  readonly adminAddress?: string
+  /** What the mesh knows it by. */
+  readonly instanceId?: string
 }
 
 export interface SupervisedProcess {
@@ -36,9 +42,21 @@ export interface SupervisedProcess {
   state(): ProcessState
   /** Resolves when the process is ready for the first time; rejects when it gave up or was stopped before. */
   readonly ready: Promise<Ready>
-  /** SIGTERM, then SIGKILL after `killAfterMs`; once, when nothing is to be started again. Resolves when it is gone. */
+  /** SIGTERM, then SIGKILL after `killAfterMs`, at once if it is frozen; once, when nothing is to be started again. Resolves when it is gone. */
   stop(): Promise<void>
   kill(): void
+}
+
+/** A supervised process in the hands of whoever mends it. */
+export interface MendableProcess extends SupervisedProcess {
+  /** Resolves when the process takes calls: at once, or after its next start; rejects when it will not start again. */
+  takesCalls(): Promise<Ready>
+  /** Ends the process as `stop` does; the restart policy starts it again, not before `holdMs`. Resolves when it is gone. */
+  restart(holdMs?: number): Promise<void>
+  /** Undefined while it does not run. */
+  pid(): number | undefined
+  /** Asks for memory that it can do without. Resolves with the bytes by which it shrank. */
+  giveBackMemory(signal: AbortSignal): Promise<number>
 }
 
 export interface SupervisedProcessDeps {
@@ -57,17 +75,24 @@ const isReady = (message: unknown): message is Ready =>
 export function supervise(
   spec: ProcessSpec,
   { onChange, killAfterMs, isStopping, echo }: SupervisedProcessDeps,
-): SupervisedProcess {
+): MendableProcess {
   const policy = createRestartPolicy(() => performance.now())
   const ready = Promise.withResolvers<Ready>()
   ready.promise.catch(() => {}) // whoever waits hears of it; nobody has to wait
-  const gone = Promise.withResolvers<void>()
+  /** Who waits for the end of the process that runs now, and for the next that takes calls. */
+  let gone = Promise.withResolvers<void>()
+  let next: PromiseWithResolvers<Ready> | undefined
+  let holdMs = 0
   let state: ProcessState = { kind: 'starting' }
   let child: ChildProcess | undefined
   let timer: NodeJS.Timeout | undefined
 
-  function enter(next: ProcessState): void {
-    state = next
+  function enter(entered: ProcessState): void {
+    state = entered
+    const over = entered.kind === 'failed' || entered.kind === 'stopped'
+    if (entered.kind === 'ready') next?.resolve(entered)
+    else if (over) next?.reject(new Error(`${spec.name} is ${entered.kind}`))
+    if (entered.kind === 'ready' || over) next = undefined
     onChange(supervised)
   }
 
@@ -90,7 +115,7 @@ export function supervise(
     })
     launched.on('message', (message) => {
       if (!isReady(message) || state.kind !== 'starting') return
-      enter({ kind: 'ready', address: message.address })
+      enter(message)
       ready.resolve(message)
     })
     launched.once('error', (error) => ended(null, error.message, logStart))
@@ -101,9 +126,10 @@ export function supervise(
 
   function ended(code: number | null, how: string, logStart: number): void {
     child = undefined
-    if (isStopping()) {
+    gone.resolve()
+    gone = Promise.withResolvers()
+    if (isStopping() || state.kind === 'stopping') {
       enter({ kind: 'stopped' })
-      gone.resolve()
       return
     }
     if (state.kind !== 'starting' && state.kind !== 'ready') return
@@ -116,18 +142,46 @@ export function supervise(
       )
       return
     }
+    const delayMs = Math.max(decision.delayMs, holdMs)
+    holdMs = 0
     timer = setTimeout(() => {
       if (isStopping()) return
       enter({ kind: 'starting' })
       launch()
-    }, decision.delayMs)
-    enter({ kind: 'restarting', delayMs: decision.delayMs, ended: how })
+    }, delayMs)
+    enter({ kind: 'restarting', delayMs, ended: how })
   }
 
-  const supervised: SupervisedProcess = {
+  async function end(running: ChildProcess): Promise<void> {
+    const ended = gone.promise
+    const frozen = running.pid !== undefined && vitalsOf(running.pid)?.stopped
+    running.kill(frozen ? 'SIGKILL' : 'SIGTERM')
+    const killing = setTimeout(() => running.kill('SIGKILL'), killAfterMs)
+    await ended
+    clearTimeout(killing)
+  }
+
+  const supervised: MendableProcess = {
     spec,
     state: () => state,
     ready: ready.promise,
+    async takesCalls() {
+      if (state.kind === 'ready') return state
+      if (state.kind === 'failed' || state.kind === 'stopped')
+        throw new Error(`${spec.name} is ${state.kind}`)
+      next ??= Promise.withResolvers()
+      return next.promise
+    },
+    async restart(forMs = 0) {
+      if (!child) return
+      holdMs = forMs
+      await end(child)
+    },
+    pid: () => child?.pid,
+    async giveBackMemory(signal) {
+      if (!child) throw new Error(`${spec.name} does not run`)
+      return giveBackMemory(child, signal)
+    },
     async stop() {
       if (state.kind === 'stopped' || state.kind === 'failed') return
       clearTimeout(timer)
@@ -137,10 +191,7 @@ export function supervise(
         return
       }
       enter({ kind: 'stopping' })
-      child.kill('SIGTERM')
-      const killing = setTimeout(() => child?.kill('SIGKILL'), killAfterMs)
-      await gone.promise
-      clearTimeout(killing)
+      await end(child)
     },
     kill: () => void child?.kill('SIGKILL'),
   }

@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { eventually } from '@docmesh/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { MEMORY_ARGS } from './healing/memory.ts'
+import { vitalsOf } from './healing/vitals.ts'
 import type { ProcessSpec } from './supervised-process.ts'
 import { createSupervisor, type Supervisor, type SupervisorOptions } from './supervisor.ts'
 
@@ -159,5 +161,60 @@ describe('supervisor', () => {
     const [ready] = await supervise().start([service('a')])
     const pid = Number(ready?.address.split(':')[1])
     expect(() => process.kill(-pid, 0)).not.toThrow() // it leads a process group of its own
+  })
+
+  it('restarts a process on request, not before the hold is over', async () => {
+    const delays: number[] = []
+    supervise({
+      onChange: ({ state }) => {
+        const current = state()
+        if (current.kind === 'restarting') delays.push(current.delayMs)
+      },
+    })
+    await supervisor.start([service('a')])
+    const [process] = supervisor.processes()
+    await process?.restart()
+    await process?.takesCalls()
+    await process?.restart(700)
+    await process?.takesCalls()
+    expect(delays).toEqual([200, 700])
+    expect(read('notes').split('\n').filter(Boolean)).toEqual([
+      'start a',
+      'stop a',
+      'start a',
+      'stop a',
+      'start a',
+    ])
+  })
+
+  it('kills a frozen process at once: it hears nothing else', async () => {
+    supervise({ killAfterMs: 3_600_000 })
+    const [ready] = await supervisor.start([service('a')])
+    const pid = Number(ready?.address.split(':')[1])
+    process.kill(pid, 'SIGSTOP')
+    await eventually(() => expect(vitalsOf(pid)?.stopped).toBe(true))
+    const [frozen] = supervisor.processes()
+    await frozen?.restart()
+    expect((await frozen?.takesCalls())?.address).not.toBe(ready?.address)
+  })
+
+  it('stops one process for good and leaves the others', async () => {
+    supervise()
+    await supervisor.start([service('a-1'), service('a-2')])
+    const [first] = supervisor.processes()
+    if (first) await supervisor.remove(first)
+    expect(changes.at(-1)).toBe('a-1 stopped')
+    expect(supervisor.processes().map(({ spec, state }) => `${spec.name} ${state().kind}`)).toEqual([
+      'a-2 ready',
+    ])
+    await expect(first?.takesCalls()).rejects.toThrow('a-1 is stopped')
+  })
+
+  it('gets memory back that a process does not need', async () => {
+    const body = `let rubbish = Array.from({ length: 2e6 }, (_, index) => ({ text: 'x' + index })); rubbish = undefined`
+    await supervise().start([{ ...service('a', body), execArgv: MEMORY_ARGS }])
+    const [process] = supervisor.processes()
+    const freed = await process?.giveBackMemory(new AbortController().signal)
+    expect(freed).toBeGreaterThan(64 * 2 ** 20)
   })
 })

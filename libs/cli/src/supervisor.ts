@@ -1,5 +1,11 @@
 import type { Sink } from './io.ts'
-import { type ProcessSpec, type Ready, type SupervisedProcess, supervise } from './supervised-process.ts'
+import {
+  type MendableProcess,
+  type ProcessSpec,
+  type Ready,
+  type SupervisedProcess,
+  supervise,
+} from './supervised-process.ts'
 
 export interface SupervisorOptions {
   readonly onChange?: (process: SupervisedProcess) => void
@@ -14,7 +20,9 @@ export interface SupervisorOptions {
 export interface Supervisor {
   /** Starts processes and keeps them running. Resolves when all are ready; rejects when one gives up or takes too long. */
   start(specs: readonly ProcessSpec[]): Promise<readonly Ready[]>
-  processes(): readonly SupervisedProcess[]
+  processes(): readonly MendableProcess[]
+  /** Stops one process for good. */
+  remove(process: MendableProcess): Promise<void>
   /** Resolves with the first process that gives up after it was ready. */
   readonly gaveUp: Promise<SupervisedProcess>
   /** Stops the processes started last first, the instances of one service together. */
@@ -30,7 +38,7 @@ export function createSupervisor({
   readyTimeoutMs = 60_000,
   echo,
 }: SupervisorOptions = {}): Supervisor {
-  const processes: SupervisedProcess[] = []
+  const processes: MendableProcess[] = []
   const gaveUp = Promise.withResolvers<SupervisedProcess>()
   let stopping: Promise<void> | undefined
 
@@ -55,6 +63,11 @@ export function createSupervisor({
       return Promise.all(started.map((instance) => withTimeout(instance, readyTimeoutMs)))
     },
     processes: () => processes,
+    async remove(process) {
+      await process.stop()
+      const at = processes.indexOf(process)
+      if (at >= 0) processes.splice(at, 1)
+    },
     gaveUp: gaveUp.promise,
     stop() {
       stopping ??= stopAll()

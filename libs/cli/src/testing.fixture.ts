@@ -1,6 +1,10 @@
 import { AnalysisServiceDefinition } from '@docmesh/contracts/analysis/v1/analysis'
+import { BatchServiceDefinition } from '@docmesh/contracts/analysis/v1/batch'
 import { DocumentServiceDefinition } from '@docmesh/contracts/document/v1/document'
 import { NotificationServiceDefinition } from '@docmesh/contracts/notification/v1/notification'
+import { DiagnosticsServiceDefinition } from '@docmesh/contracts/ops/v1/diagnostics'
+import { EventServiceDefinition } from '@docmesh/contracts/ops/v1/event'
+import { JobServiceDefinition } from '@docmesh/contracts/ops/v1/job'
 import { RegistryServiceDefinition } from '@docmesh/contracts/registry/v1/registry'
 import {
   createClient,
@@ -21,8 +25,12 @@ import { runProgram } from './program.ts'
 export interface TestServices {
   readonly documents?: Handlers<typeof DocumentServiceDefinition>
   readonly analyses?: Handlers<typeof AnalysisServiceDefinition>
+  readonly batches?: Handlers<typeof BatchServiceDefinition>
+  readonly jobs?: Handlers<typeof JobServiceDefinition>
+  readonly events?: Handlers<typeof EventServiceDefinition>
   readonly notifications?: Handlers<typeof NotificationServiceDefinition>
   readonly registry?: Handlers<typeof RegistryServiceDefinition>
+  readonly diagnostics?: Handlers<typeof DiagnosticsServiceDefinition>
 }
 
 /** A real gRPC server on loopback with these handlers. */
@@ -30,8 +38,12 @@ export async function serve(services: TestServices, more: readonly Implementatio
   const implementations = [
     implement(DocumentServiceDefinition, services.documents ?? {}),
     implement(AnalysisServiceDefinition, services.analyses ?? {}),
+    implement(BatchServiceDefinition, services.batches ?? {}),
+    implement(JobServiceDefinition, services.jobs ?? {}),
+    implement(EventServiceDefinition, services.events ?? {}),
     implement(NotificationServiceDefinition, services.notifications ?? {}),
     implement(RegistryServiceDefinition, services.registry ?? {}),
+    implement(DiagnosticsServiceDefinition, services.diagnostics ?? {}),
     ...more,
   ]
   return grpcJsServer.listen(
@@ -45,12 +57,17 @@ export async function sessionWith(services: TestServices): Promise<MeshSession> 
   const listener = await serve(services)
   const connection = grpcJsClient.connect(listener.address)
   const send = sendOver(connection)
+  const diagnostics = createClient(DiagnosticsServiceDefinition, send)
   return {
     documents: createClient(DocumentServiceDefinition, send),
     analyses: createClient(AnalysisServiceDefinition, send),
+    batches: createClient(BatchServiceDefinition, send),
+    jobs: createClient(JobServiceDefinition, send),
+    events: createClient(EventServiceDefinition, send),
     notifications: createClient(NotificationServiceDefinition, send),
     registry: createClient(RegistryServiceDefinition, send),
     diagnose: () => Promise.reject(rpcError('NO_ENDPOINT', 'no diagnostics here')),
+    meshView: (_, request) => diagnostics.getMeshView(request),
     awaitServices: async () => {},
     async close() {
       connection.close()

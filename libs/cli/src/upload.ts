@@ -12,13 +12,16 @@ import type { Source } from './source.ts'
 const MAX_ATTEMPTS = 4
 const RETRY_DELAY_MS = 250
 
-/** Uploads a document; when the instance goes away in the middle, resumes with another from what was kept. */
+/**
+ * Uploads a document; when the instance goes away in the middle, resumes with another from what was kept. Repeating the
+ * request id gives the same document.
+ */
 export async function uploadDocument(
   documents: MeshSession['documents'],
   source: Source,
   onBytes: (sent: number) => void,
+  requestId: string = randomUUID(),
 ): Promise<Document> {
-  const requestId = randomUUID()
   for (let attempt = 1, offset = 0; ; attempt++) {
     try {
       const { document } = await documents.uploadDocument(parts(source, requestId, offset, onBytes))

@@ -1,15 +1,11 @@
-import {
-  type Instance,
-  InstanceHealth,
-  InstanceState,
-  ListInstancesResponse,
-} from '@docmesh/contracts/registry/v1/registry'
+import { type Instance, ListInstancesResponse } from '@docmesh/contracts/registry/v1/registry'
 import { Command } from 'commander'
 import { type Cli, ending, type GlobalOptions, withMesh } from '../cli.ts'
 import { EXIT } from '../exit-codes.ts'
 import type { Sink } from '../io.ts'
 import type { MeshSession } from '../mesh-session.ts'
 import { jsonText } from '../paging.ts'
+import { HEALTHS, STATES } from '../render/mesh-instances.ts'
 import { table } from '../render/table.ts'
 
 interface ServicesOptions extends GlobalOptions {
@@ -45,11 +41,12 @@ Examples:
       }),
     )
 
-export async function allInstances(registry: RegistryClient): Promise<Instance[]> {
+/** All pages. `service` '' is every service. */
+export async function allInstances(registry: RegistryClient, service = ''): Promise<Instance[]> {
   const all: Instance[] = []
   let pageToken = ''
   do {
-    const page = await registry.listInstances({ pageSize: PAGE_SIZE, pageToken })
+    const page = await registry.listInstances({ service, pageSize: PAGE_SIZE, pageToken })
     all.push(...page.instances)
     pageToken = page.nextPageToken
   } while (pageToken !== '')
@@ -85,20 +82,4 @@ function instanceTable(instances: readonly Instance[]): string {
     registration?.address ?? '-',
   ])
   return table(['SERVICE', 'INSTANCE', 'STATE', 'HEALTH', 'VERSION', 'ADDRESS'], rows)
-}
-
-export const STATES: Readonly<Record<InstanceState, string>> = {
-  [InstanceState.UNSPECIFIED]: '-',
-  [InstanceState.STARTING]: 'starting',
-  [InstanceState.SERVING]: 'serving',
-  [InstanceState.SUSPECT]: 'suspect',
-  [InstanceState.DRAINING]: 'draining',
-}
-
-const HEALTHS: Readonly<Record<InstanceHealth, string>> = {
-  [InstanceHealth.UNSPECIFIED]: '-',
-  [InstanceHealth.UNKNOWN]: 'not checked yet',
-  [InstanceHealth.HEALTHY]: 'healthy',
-  [InstanceHealth.DEGRADED]: 'degraded',
-  [InstanceHealth.UNHEALTHY]: 'unhealthy',
 }

@@ -9,7 +9,7 @@ import { failureOf, failureText } from '../failure.ts'
 import type { LocalMesh } from '../local-mesh.ts'
 import type { MeshSession } from '../mesh-session.ts'
 import { createMeshView } from '../render/mesh-view.ts'
-import { instancesOption, runMesh, type UpOptions } from '../run-mesh.ts'
+import { instancesOption, noHealOption, runMesh, type UpOptions } from '../run-mesh.ts'
 import { analyzeFiles, type ReportOptions, withReportOptions } from './analyze.ts'
 
 interface StartOptions extends UpOptions, ReportOptions {
@@ -25,7 +25,8 @@ export const startCommand = (cli: Cli): Command =>
     new Command('start')
       .description('run the mesh and check a sample contract with it; what `npm start` does')
       .option('--once [file]', 'check this file, or the sample, then stop everything')
-      .addOption(instancesOption()),
+      .addOption(instancesOption())
+      .addOption(noHealOption()),
   )
     .addHelpText(
       'after',

@@ -5,9 +5,10 @@ import { type Cli, ending, type GlobalOptions, withMesh } from '../cli.ts'
 import { EXIT } from '../exit-codes.ts'
 import type { MeshSession } from '../mesh-session.ts'
 import { jsonText } from '../paging.ts'
+import { STATES } from '../render/mesh-instances.ts'
 import { table } from '../render/table.ts'
 import { durationMs, durationText, sizeText, timeText } from '../render/text.ts'
-import { allInstances, STATES } from './services.ts'
+import { allInstances } from './services.ts'
 
 interface StatusOptions extends GlobalOptions {
   readonly json?: boolean

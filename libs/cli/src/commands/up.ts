@@ -1,11 +1,12 @@
 import { Command } from 'commander'
 import { type Cli, DEFAULT_REGISTRY, ending } from '../cli.ts'
-import { instancesOption, runMesh, type UpOptions } from '../run-mesh.ts'
+import { instancesOption, noHealOption, runMesh, type UpOptions } from '../run-mesh.ts'
 
 export const upCommand = (cli: Cli): Command =>
   new Command('up')
     .description('run the whole mesh on this machine until Ctrl-C')
     .addOption(instancesOption())
+    .addOption(noHealOption())
     .addHelpText(
       'after',
       `

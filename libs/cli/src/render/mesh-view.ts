@@ -28,7 +28,8 @@ export function createMeshView(sink: Sink, now: () => number): MeshView {
   timer.unref()
   return {
     changed(process) {
-      processes.add(process)
+      if (process.state().kind === 'stopped') processes.delete(process)
+      else processes.add(process)
       const text = changeLine(process)
       if (text && !(terminal && process.state().kind === 'ready')) line.print(`${text}\n`)
       draw()
