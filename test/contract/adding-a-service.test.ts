@@ -2,6 +2,7 @@ import { type ChildProcess, execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
 import {
   cpSync,
+  globSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -12,6 +13,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { eventually } from '@docmesh/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 const root = join(import.meta.dirname, '../..')
@@ -35,6 +37,9 @@ function copyProject(): string {
   }
   for (const lib of readdirSync(join(copy, 'libs')))
     symlinkSync(join(copy, 'libs', lib), join(copy, 'node_modules/@docmesh', lib))
+  // A package that others want in another version lies with its workspace.
+  for (const workspace of globSync('{libs,services}/*/node_modules', { cwd: root }))
+    symlinkSync(join(root, workspace), join(copy, workspace))
   return copy
 }
 
@@ -54,7 +59,11 @@ async function start(path: string, env: Record<string, string>): Promise<string>
     env: { ...process.env, LOG_LEVEL: 'error', ...env },
   })
   children.push(child)
-  const [{ address }] = (await once(child, 'message')) as [{ address: string }]
+  const ended = once(child, 'exit').then(([code]) => {
+    throw new Error(`${path} ended with ${code}`)
+  })
+  const [{ address }] = (await Promise.race([once(child, 'message'), ended])) as [{ address: string }]
+  ended.catch(() => {}) // later it is asked to
   return address
 }
 
@@ -98,9 +107,11 @@ describe('docs/adding-a-service.md', () => {
     expect(call(greeting, 'docmesh.greeting.v1.GreetingService/Greet', { name: 'Ana' })).toEqual({
       greeting: 'Hello, Ana!',
     })
-    expect(call(registry, 'docmesh.registry.v1.RegistryService/ListServices', {})).toMatchObject({
-      services: [{ service: 'greeting', instances: 1 }],
-    })
+    await eventually(() =>
+      expect(call(registry, 'docmesh.registry.v1.RegistryService/ListServices', {})).toMatchObject({
+        services: [{ service: 'greeting', instances: 1 }],
+      }),
+    )
     expect(() => call(greeting, 'docmesh.greeting.v1.GreetingService/Greet', {})).toThrow(/invalid_argument/)
   })
 })

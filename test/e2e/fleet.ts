@@ -6,11 +6,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { joinMesh, type Mesh } from '@docmesh/mesh'
 import { createMetrics, silentLogger } from '@docmesh/telemetry'
-import { deleteStreams, freePort, testDatabase } from '@docmesh/testing'
+import { deleteStreams, eventually, freePort, testDatabase } from '@docmesh/testing'
 
 const root = join(import.meta.dirname, '../..')
 
-export type ServiceName = 'registry' | 'document' | 'analysis' | 'notification'
+const SERVICES = ['registry', 'document', 'analysis', 'notification'] as const
+
+export type ServiceName = (typeof SERVICES)[number]
 
 /** One process of a service. */
 export interface Instance {
@@ -57,7 +59,7 @@ export async function startFleet({ instances = {}, env = {} }: FleetOptions = {}
     REGISTRY_TARGET: registryTarget,
     DATABASE_URL: database.url,
     BLOB_DIR: blobDir,
-    DATABASE_POOL_MAX: '5',
+    DATABASE_POOL_MAX: '4',
     NATS_STREAM: stream,
     NATS_URL: natsUrl,
     ...env,
@@ -95,7 +97,13 @@ export async function startFleet({ instances = {}, env = {} }: FleetOptions = {}
       await mesh.close()
       metrics.stop()
     })
-    await mesh.synced
+    // A service that is ready listens; that it is listed comes a moment later.
+    await eventually(() => {
+      const listed = new Set(
+        SERVICES.flatMap((service) => mesh.endpoints(service)).map(({ endpoint }) => endpoint.instanceId),
+      )
+      if (!running.every(({ instanceId }) => listed.has(instanceId))) throw new Error('not all are listed')
+    })
     return { ...fleet, mesh }
   } catch (error) {
     await fleet[Symbol.asyncDispose]()

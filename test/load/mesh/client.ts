@@ -1,28 +1,28 @@
-// `node client.ts raw HOST:PORT` or `node client.ts mesh REGISTRY`: keeps a number of echo calls in flight for a while.
-import { joinMesh } from '@docmesh/mesh'
-import { createMetrics, silentLogger } from '@docmesh/telemetry'
-import * as grpc from '@grpc/grpc-js'
-import type { Round, RoundRequest } from './child.ts'
-import { ECHO_PATH, EchoDefinition } from './echo.ts'
+import { endWithParent, type Round, type RoundRequest } from './child.ts'
 
-const [, , side = '', target = ''] = process.argv
-const call = side === 'raw' ? rawCall(target) : meshCall(target)
+const PAYLOAD_BYTES = 256
 
-process.on('message', async (request: RoundRequest) => {
-  process.send?.(await run(request))
-})
-await call(Buffer.alloc(256, 7))
-process.send?.({ kind: 'ready' })
+/** Says that it is ready after the first call, then keeps a number of calls in flight for a while, whenever asked. */
+export async function serveRounds(call: (payload: Buffer) => Promise<number>): Promise<void> {
+  endWithParent()
+  process.on('message', async (request: RoundRequest) => {
+    if (request.kind === 'run') process.send?.(await run(call, request))
+  })
+  await call(Buffer.alloc(PAYLOAD_BYTES, 7))
+  process.send?.({ kind: 'ready', rssBytes: process.memoryUsage.rss() })
+}
 
-async function run({ inFlight, ms }: RoundRequest): Promise<Round> {
+async function run(
+  call: (payload: Buffer) => Promise<number>,
+  { inFlight, ms }: RoundRequest,
+): Promise<Round> {
   const latencies: number[] = []
   const cpu = process.cpuUsage()
   const begun = performance.now()
   const keepCalling = async (): Promise<void> => {
-    const payload = Buffer.alloc(256, 7)
+    const payload = Buffer.alloc(PAYLOAD_BYTES, 7)
     for (let at = performance.now(); at - begun < ms; ) {
-      const answer = await call(payload)
-      if (answer.length !== payload.length) throw new Error('the echo differs')
+      if ((await call(payload)) !== PAYLOAD_BYTES) throw new Error('the echo differs')
       const now = performance.now()
       latencies.push(now - at)
       at = now
@@ -37,27 +37,6 @@ async function run({ inFlight, ms }: RoundRequest): Promise<Round> {
     seconds,
     latencies: latencies.sort((a, b) => a - b),
     cpuMicros: user + system,
+    rssBytes: process.memoryUsage.rss(),
   }
-}
-
-function rawCall(address: string): (payload: Buffer) => Promise<Uint8Array> {
-  const client = new grpc.Client(address, grpc.credentials.createInsecure())
-  const identity = (bytes: Buffer): Buffer => bytes
-  return (payload) =>
-    new Promise((resolve, reject) => {
-      client.makeUnaryRequest(ECHO_PATH, identity, identity, payload, (error, answer) => {
-        if (error) reject(error)
-        else resolve(answer as Buffer)
-      })
-    })
-}
-
-function meshCall(registry: string): (payload: Buffer) => Promise<Uint8Array> {
-  const mesh = joinMesh({
-    registryTargets: [registry],
-    logger: silentLogger,
-    metrics: createMetrics({ service: 'bench', version: '0' }),
-  })
-  const client = mesh.client(EchoDefinition, 'echo')
-  return (payload) => client.echo(payload)
 }

@@ -1,6 +1,6 @@
 // grpc-js as its documentation shows it.
 import * as grpc from '@grpc/grpc-js'
-import { answerCpu } from './child.ts'
+import { answerCpu, endWithParent } from './child.ts'
 import { ECHO_PATH } from './echo.ts'
 
 const identity = (bytes: Buffer): Buffer => bytes
@@ -23,6 +23,7 @@ server.addService(
   },
 )
 answerCpu()
+endWithParent()
 server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, port) => {
   if (error) throw error
   process.send?.({ kind: 'ready', address: `127.0.0.1:${port}` })
