@@ -74,3 +74,15 @@ test('stopping waits for the look under way, ends every rest, and nothing comes 
   expect(times()).toEqual([0])
   expect(vi.getTimerCount()).toBe(0)
 })
+
+test.each([2, 500])('stopping %d ms after a look ends the rest at once', async (ms) => {
+  looks[0]?.end()
+  await pass(ms)
+  let stopped = false
+  void polling.stop().then(() => {
+    stopped = true
+  })
+  await pass(0)
+  expect(stopped).toBe(true)
+  expect(vi.getTimerCount()).toBe(0)
+})

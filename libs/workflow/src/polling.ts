@@ -26,6 +26,7 @@ export function keepPolling(
 
   const rest = (ms: number, mayBeWoken: boolean): Promise<void> =>
     new Promise((resolve) => {
+      if (stopping.signal.aborted) return resolve()
       const end = (): void => {
         clearTimeout(timer)
         stopping.signal.removeEventListener('abort', end)
