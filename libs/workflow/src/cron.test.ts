@@ -21,9 +21,24 @@ test('a zone keeps its hour when its clocks are set back', () => {
   expect(nextTime(daily, at('2026-10-25T00:00:00Z'))).toEqual(at('2026-10-25T07:00:00Z'))
 })
 
-test.each(['', 'soon', '* * * * * *', '61 * * * *', '0 0 30 2 *', 'CRON_TZ=Mars/Base * * * * *'])(
-  'refuses "%s"',
-  (cron) => {
-    expect(() => nextTime(cron, at('2026-11-21T00:00:00Z'))).toThrow(RangeError)
-  },
-)
+test('a time that its zone leaves out is the next one there is, and one that comes twice is taken once', () => {
+  const nightly = 'CRON_TZ=Europe/Berlin 30 2 * * *'
+  expect(nextTime(nightly, at('2026-03-28T12:00:00Z'))).toEqual(at('2026-03-29T01:00:00Z'))
+  expect(nextTime(nightly, at('2026-03-29T01:00:00Z'))).toEqual(at('2026-03-30T00:30:00Z'))
+  expect(nextTime(nightly, at('2026-10-24T12:00:00Z'))).toEqual(at('2026-10-25T00:30:00Z'))
+  expect(nextTime(nightly, at('2026-10-25T00:30:00Z'))).toEqual(at('2026-10-26T01:30:00Z'))
+})
+
+test.each([
+  '',
+  'soon',
+  '* * * * * *',
+  '61 * * * *',
+  '0 0 30 2 *',
+  'CRON_TZ=Mars/Base * * * * *',
+  // Would come once: the run that ends then could not make the next one.
+  '2026-12-24T00:00:00',
+  'CRON_TZ=UTC 2026-12-24T00:00:00',
+])('refuses "%s"', (cron) => {
+  expect(() => nextTime(cron, at('2026-11-21T00:00:00Z'))).toThrow(RangeError)
+})

@@ -11,7 +11,9 @@ export function nextTime(cron: string, after: Date): Date {
   const [prefix = '', timezone = 'UTC'] = ZONE.exec(cron) ?? []
   let next: Date | null
   try {
-    next = new Cron(cron.slice(prefix.length), { mode: '5-part', timezone, paused: true }).nextRun(after)
+    const schedule = new Cron(cron.slice(prefix.length), { mode: '5-part', timezone, paused: true })
+    if (schedule.getOnce()) throw new RangeError('it names one time')
+    next = schedule.nextRun(after)
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error)
     throw new RangeError(`"${cron}" is no schedule of five fields: ${why}`, { cause: error })

@@ -98,15 +98,27 @@ export function createDispatches({
       return rows.map(({ executor_id }) => executor_id)
     },
 
-    /** Open runs whose dispatch is over or gone: their execution ended without saying so in the run. */
-    async orphans(db: Queryable, appVersion: string, olderThanMs: number): Promise<string[]> {
+    /**
+     * Open runs that nobody executes: their dispatch is over or gone, because the execution ended without saying so in the
+     * run, or this node has it under a claim that it knows nothing of, because the answer to the claim was lost.
+     */
+    async orphans(
+      db: Queryable,
+      {
+        appVersion,
+        node,
+        claims,
+        olderThanMs,
+      }: { appVersion: string; node: string; claims: readonly string[]; olderThanMs: number },
+    ): Promise<string[]> {
       const rows = await db.query<{ id: string }>(
         `select r.id from ${ours}.runs r left join ${engine}.workflow_status w on w.workflow_uuid = r.id || ':' || r.dispatch
          where r.state in ('queued', 'running', 'compensating') and r.app_version = $1
-           and r.updated_at < clock_timestamp() - make_interval(secs => $2 / 1000.0)
-           and (w.status is null or w.status not in ('ENQUEUED', 'DELAYED', 'PENDING'))
+           and r.updated_at < clock_timestamp() - make_interval(secs => $2::float8 / 1000)
+           and (w.status is null or w.status not in ('ENQUEUED', 'DELAYED', 'PENDING') or (
+             w.status = 'PENDING' and w.executor_id = $3 and w.owner_xid <> all ($4) and w.updated_at < ${NOW} - $2::float8))
          limit 100`,
-        [appVersion, olderThanMs],
+        [appVersion, olderThanMs, node, claims],
       )
       return rows.map(({ id }) => id)
     },

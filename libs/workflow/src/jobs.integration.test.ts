@@ -201,6 +201,27 @@ test('a job that fails is tried again after its pause, is dead after its last at
   ])
 })
 
+test('a fork of a job is a run like others: it tries again, and nothing is told of it', async () => {
+  let broken = false
+  const run = async (job: JobContext<string>) => {
+    if (broken && job.attempt === 1) throw new Error('not yet')
+    return job.attempt
+  }
+  const { jobs, fork, outputs } = await world.join({
+    pipelines: [],
+    jobs: [work('text:forked', run)],
+    onJob: keep,
+    retryDelayMs: () => 1,
+  })
+  const { job } = await jobs.enqueue('text:forked', 'x')
+  await world.ended(job.id)
+  broken = true
+  const forked = await fork(job.id)
+  expect(await world.ended(forked?.id ?? '')).toMatchObject({ state: 'completed', begun: 1 })
+  expect(await outputs(forked?.id ?? '')).toEqual({ run: 2 })
+  expect(await world.effectsOf(forked?.id ?? '')).toEqual([])
+})
+
 test('an error that will not pass ends a job that tries again only what may', async () => {
   const run = async () => {
     throw rpcError('DOCUMENT_NOT_FOUND', 'No document has the id "x".')

@@ -88,8 +88,9 @@ export function createJobs({ db, types, runs, store, pipelineOf, queues, onJob, 
       if (hasEnded(run) && run.state !== 'cancelled') await succeed(tx, run)
     },
     async onRetry(tx, run, { attempt, error }) {
+      const job = jobOf(run, clock())
       const delayMs = Math.max(0, (run.dueAt?.getTime() ?? 0) - Date.now())
-      await onJob?.(tx, shownAs(run), { kind: 'retrying', attempt, delayMs, error })
+      if (job) await onJob?.(tx, job, { kind: 'retrying', attempt, delayMs, error })
     },
   }
 

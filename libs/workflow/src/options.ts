@@ -93,8 +93,6 @@ export interface Workflows {
   /** The run now and after every change, until it has ended. Ends at once for an unknown id. */
   watch(id: string, signal: AbortSignal): AsyncIterable<Run>
   outputs(id: string): Promise<Readonly<Record<string, unknown>>>
-  /** Milliseconds until it ends once it runs; undefined without history. */
-  estimateMs(run: Run): Promise<number | undefined>
   /** Stops it for good and takes back what has compensations. */
   cancel(id: string, tx?: Queryable): Promise<Steered>
   /** Stops it until `resume`; the step under way is done again. */
@@ -107,6 +105,9 @@ export interface Workflows {
   /** A dead run, from where it died. */
   redrive(id: string, tx?: Queryable): Promise<Steered>
   stats(): ReturnType<RunStore['stats']>
-  /** Gives what is under way to other nodes, and resolves when all is still. */
+  /**
+   * Gives what is under way to other nodes, and resolves when all is still; while the database does not answer, `deadAfterMs`
+   * and four seconds later at the latest. Never rejects.
+   */
   stop(): Promise<void>
 }

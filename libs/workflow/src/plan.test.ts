@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { progressOf, readySteps, remainingMs, sortSteps, stepsToUndo, withDescendants } from './plan.ts'
+import { progressOf, readySteps, sortSteps, stepsToUndo, withDescendants } from './plan.ts'
 
 interface Step {
   readonly name: string
@@ -153,34 +153,4 @@ test('history weighs steps once all have some', () => {
       ]),
     ),
   ).toBe(10)
-})
-
-test('what remains is the longest path, less what the steps under way have behind them', () => {
-  const steps = [
-    { name: 'a', after: [] },
-    { name: 'b', after: ['a'] },
-    { name: 'c', after: ['a'] },
-    { name: 'd', after: ['b', 'c'] },
-  ]
-  const medians = new Map([
-    ['a', 10],
-    ['b', 100],
-    ['c', 300],
-    ['d', 5],
-  ])
-  expect(remainingMs(steps, new Set(), new Map(), medians)).toBe(315)
-  expect(remainingMs(steps, new Set(['a']), new Map([['c', 250]]), medians)).toBe(105)
-  expect(
-    remainingMs(
-      steps,
-      new Set(['a']),
-      new Map([
-        ['c', 999],
-        ['b', 100],
-      ]),
-      medians,
-    ),
-  ).toBe(5)
-  expect(remainingMs(steps, new Set(['a', 'b', 'c', 'd']), new Map(), medians)).toBe(0)
-  expect(remainingMs(steps, new Set(['a']), new Map(), new Map([['a', 1]]))).toBeUndefined()
 })

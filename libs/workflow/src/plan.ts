@@ -1,4 +1,4 @@
-/** The arithmetic of a pipeline: order, readiness, what to take back, what to do again, how far, how long. No I/O. */
+/** The arithmetic of a pipeline: order, readiness, what to take back, what to do again, how far. No I/O. */
 
 export interface Node {
   readonly name: string
@@ -76,28 +76,4 @@ export function progressOf(
     if (ended.has(step.name)) done += weightOf(step)
   }
   return ended.size >= steps.length ? 100 : Math.min(99, Math.floor((100 * done) / total))
-}
-
-/**
- * Milliseconds until the last step ends: the longest path through the steps that are left, with the median of recent
- * runs for each. Undefined while some step has no history.
- */
-export function remainingMs(
-  steps: readonly Node[],
-  ended: ReadonlySet<string>,
-  elapsedMs: ReadonlyMap<string, number>,
-  mediansMs: ReadonlyMap<string, number>,
-): number | undefined {
-  const endsIn = new Map<string, number>()
-  for (const { name, after } of sortSteps(steps)) {
-    if (ended.has(name)) {
-      endsIn.set(name, 0)
-      continue
-    }
-    const median = mediansMs.get(name)
-    if (median === undefined) return undefined
-    const startsIn = Math.max(0, ...after.map((other) => endsIn.get(other) ?? 0))
-    endsIn.set(name, startsIn + Math.max(0, median - (elapsedMs.get(name) ?? 0)))
-  }
-  return Math.max(0, ...endsIn.values())
 }

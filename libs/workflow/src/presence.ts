@@ -84,20 +84,15 @@ export async function joinNodes({
     const dead = await deadNodes(db, { schema, node, appVersion, deadAfterMs })
     const unknown = await dispatches.unknownExecutors(db, appVersion)
     const others = unknown.filter((id) => id !== node)
-    if (dead.length > 0 || others.length > 0) {
-      const recovered = await recover([...dead.map(({ id }) => id), ...others])
+    const lost = [...dead.filter(({ ours }) => ours).map(({ id }) => id), ...others]
+    if (lost.length > 0) {
+      const recovered = await recover(lost)
       onTookOver(recovered)
-      // Not before: if recovery fails, or this node dies in it, the row brings the next sweep here again.
-      for (const { id, beat_at } of dead)
-        await db.query(`delete from ${schema}.nodes where id = $1 and beat_at = $2::timestamptz`, [
-          id,
-          beat_at,
-        ])
-      logger.warn(
-        { nodes: [...dead.map(({ id }) => id), ...others], runs: recovered },
-        'took over from lost nodes',
-      )
+      logger.warn({ nodes: lost, runs: recovered }, 'took over from lost nodes')
     }
+    // Not before: if recovery fails, or this node dies in it, the row brings the next sweep here again.
+    for (const { id, beat_at } of dead)
+      await db.query(`delete from ${schema}.nodes where id = $1 and beat_at = $2::timestamptz`, [id, beat_at])
   }
 
   async function adoptOrphans(): Promise<void> {
@@ -139,7 +134,8 @@ export async function joinNodes({
       try {
         return await work()
       } finally {
-        await db.query(`select pg_advisory_unlock(${lockClass(schema)}, 0)`)
+        // A connection that is gone has let go of it.
+        await db.query(`select pg_advisory_unlock(${lockClass(schema)}, 0)`).catch(() => {})
       }
     },
     sweep() {
@@ -169,7 +165,12 @@ async function register(db: Postgres, schema: string, node: string, appVersion: 
   )
 }
 
-/** The heartbeat as text: a Date would lose its microseconds. */
+/**
+ * Of other versions too: their work waits for a node of theirs, but as long as their rows are there nobody else takes what
+ * they have not begun. They may beat more slowly than this one thinks, so their lock has to be free as well.
+ *
+ * @returns the heartbeat as text: a Date would lose its microseconds.
+ */
 const deadNodes = (
   db: Postgres,
   {
@@ -178,11 +179,12 @@ const deadNodes = (
     appVersion,
     deadAfterMs,
   }: { schema: string; node: string; appVersion: string; deadAfterMs: number },
-): Promise<{ id: string; beat_at: string }[]> =>
+): Promise<{ id: string; beat_at: string; ours: boolean }[]> =>
   db.query(
-    `select id, beat_at::text from ${schema}.nodes n where id <> $1 and app_version = $2 and (
-       beat_at < clock_timestamp() - make_interval(secs => $3 / 1000.0) or not exists (
+    `select id, beat_at::text, ours from ${schema}.nodes n, lateral (
+       select app_version = $2 as ours, beat_at < clock_timestamp() - make_interval(secs => $3 / 1000.0) as silent, not exists (
          select from pg_locks l where l.locktype = 'advisory' and l.classid = ${lockClass(schema)}::oid and l.objid = n.lock_key::oid
-           and l.objsubid = 2 and l.granted and l.database = (select oid from pg_database where datname = current_database())))`,
+           and l.objsubid = 2 and l.granted and l.database = (select oid from pg_database where datname = current_database())) as gone
+     ) as seen where id <> $1 and case when ours then silent or gone else silent and gone end`,
     [node, appVersion, deadAfterMs],
   )

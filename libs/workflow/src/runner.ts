@@ -19,9 +19,11 @@ export interface RunnerOptions {
 
 /** The executions of this node. */
 export interface Runner {
+  /** Of all executions under way, those that have not begun included. */
+  claims(): readonly string[]
   /** Whether the run has ended, and the dispatch with it. */
   run(dispatch: Dispatch, claim: string): Promise<boolean>
-  /** Somebody steered this run, '' any: if it is not ours any more, its step need not go on either. */
+  /** Somebody steered this run, '' any: if it is not ours any more, its step need not go on either. Never rejects. */
   recheck(runId: string): Promise<void>
   /** Stops all: their runs have gone to other nodes. */
   abandon(): void
@@ -39,12 +41,15 @@ export function createRunner({
   observe,
 }: RunnerOptions): Runner {
   const running = new Map<string, { readonly hold: Hold; readonly stop: AbortController }>()
-  const executions = new Set<Promise<boolean>>()
+  const executions = new Map<Promise<boolean>, string>()
   let leaving: Promise<void> | undefined
+  /** Times that somebody steered a run. An order that is heard of while its run begins finds nothing to stop yet. */
+  let orders = 0
 
   async function execution(dispatch: Dispatch, claim: string): Promise<boolean> {
     // An execution that ends before its claim is given back would end the dispatch with it.
     if (leaving) return givenAway(leaving)
+    const heard = orders
     const begun = await store.begin(dispatch, claim, pipelineOf, maxBegun)
     if (leaving) return givenAway(leaving)
     if (!begun) return false
@@ -55,6 +60,7 @@ export function createRunner({
     running.get(id)?.stop.abort(new OwnershipLost(id))
     running.set(id, own)
     try {
+      if (orders > heard) await recheck(id)
       await execute(hold, steps, signal, {
         store,
         mediansMs: () => mediansMs(hold.pipeline),
@@ -65,7 +71,10 @@ export function createRunner({
       })
       return hasEnded(hold.run)
     } catch (error) {
-      if (signal.aborted || error instanceof OwnershipLost) return false
+      const lost = signal.aborted || error instanceof OwnershipLost
+      // For the steps beside the one that ends it.
+      own.stop.abort(error)
+      if (lost) return false
       logger.error({ err: error, run_id: id, pipeline }, 'a run stopped; it will be queued again')
       throw error
     } finally {
@@ -78,29 +87,37 @@ export function createRunner({
     return false
   }
 
+  async function recheck(runId: string): Promise<void> {
+    orders++
+    const affected = [...running].filter(([id]) => runId === '' || runId === id)
+    if (affected.length === 0) return
+    try {
+      const owners = await store.owners(affected.map(([id]) => id))
+      for (const [id, { hold, stop }] of affected)
+        if (owners.get(id) !== hold.claim) stop.abort(new OwnershipLost(id))
+    } catch (err) {
+      logger.warn({ err }, 'cannot look after a change of a run')
+    }
+  }
+
   function abandon(): void {
     for (const [id, { stop }] of running) stop.abort(new OwnershipLost(id))
   }
 
   return {
+    claims: () => [...executions.values()],
     async run(dispatch, claim) {
       const job = execution(dispatch, claim)
-      executions.add(job)
+      executions.set(job, claim)
       return job.finally(() => executions.delete(job))
     },
-    async recheck(runId) {
-      const affected = [...running].filter(([id]) => runId === '' || runId === id)
-      if (affected.length === 0) return
-      const owners = await store.owners(affected.map(([id]) => id))
-      for (const [id, { hold, stop }] of affected)
-        if (owners.get(id) !== hold.claim) stop.abort(new OwnershipLost(id))
-    },
+    recheck,
     abandon,
     async leave(givenBack) {
       leaving = givenBack
       await givenBack
       abandon()
-      await Promise.allSettled(executions)
+      await Promise.allSettled(executions.keys())
     },
   }
 }

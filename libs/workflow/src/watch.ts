@@ -13,7 +13,8 @@ export async function* watchRun(
 ): AsyncIterable<Run> {
   let wake = (): void => {}
   const unsubscribe = changes.subscribe(id, () => wake())
-  signal.addEventListener('abort', () => wake(), { once: true })
+  const stop = (): void => wake()
+  signal.addEventListener('abort', stop)
   try {
     while (!signal.aborted) {
       // Asked for before reading, or a change could slip between.
@@ -26,7 +27,10 @@ export async function* watchRun(
       if (hasEnded(run) || signal.aborted) return
       await changed
     }
+  } catch (error) {
+    if (!signal.aborted) throw error
   } finally {
+    signal.removeEventListener('abort', stop)
     unsubscribe()
   }
 }

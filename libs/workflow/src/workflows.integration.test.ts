@@ -52,7 +52,7 @@ test('runs the steps in their order, hands outputs on and keeps each effect', as
       },
     ],
   })
-  const { start, outputs, estimateMs } = await world.join({ pipelines: [pipeline] })
+  const { start, outputs } = await world.join({ pipelines: [pipeline] })
   const { run } = await start(pipeline, { size: 4 }, { tenant: 'acme' })
   const last = await world.ended(run.id)
   expect(last).toMatchObject({ state: 'completed', progress: 100, tenant: 'acme', begun: 1 })
@@ -64,7 +64,6 @@ test('runs the steps in their order, hands outputs on and keeps each effect', as
   ])
   expect(await outputs(run.id)).toEqual({ count: 4, double: 'double', sum: 5 })
   expect(await world.effectsOf(run.id)).toEqual(['double'])
-  expect(await estimateMs(last)).toBe(0)
 })
 
 test('a failed run takes back what it did, latest first, and a retry does all of that again', async () => {
@@ -263,18 +262,37 @@ test('watch shows the run as it goes and ends with it', async () => {
   expect(seen.at(-1)).toBe('completed')
 })
 
-test('estimates come from what recent runs took', async () => {
-  const pipeline = job('estimated', async () => 'done')
+test('progress goes by what recent runs took', async () => {
+  const { reached, pass, open } = gate()
+  let waits = false
+  const pipeline = definePipeline<null, Record<'long' | 'short', null>>({
+    name: 'uneven',
+    version: '1',
+    steps: [
+      { name: 'long', timeoutMs: 10_000, run: async () => null },
+      {
+        name: 'short',
+        timeoutMs: 10_000,
+        async run({ signal }) {
+          if (waits) await pass(signal)
+          return null
+        },
+      },
+    ],
+  })
   const first = await world.join({ pipelines: [pipeline] })
-  const { run } = await first.start(pipeline, null, { delayMs: 60_000 })
-  expect(await first.estimateMs(run)).toBeUndefined()
   await world.ended((await first.start(pipeline, null)).run.id)
-  const { start, estimateMs } = await world.join({ pipelines: [pipeline] })
   await world.db.query(
-    "update app_workflow.steps set started_at = ended_at - interval '40 s' where pipeline = 'estimated'",
+    `update app_workflow.steps set started_at = ended_at - case name when 'long' then interval '8.999 s' else interval '0.999 s' end
+     where pipeline = 'uneven'`,
   )
-  const next = await start(pipeline, null, { delayMs: 60_000 })
-  expect(await estimateMs(next.run)).toBe(40_000)
+  const { start, get } = await world.join({ pipelines: [pipeline] })
+  waits = true
+  const { run } = await start(pipeline, null)
+  await reached
+  expect(await get(run.id)).toMatchObject({ progress: 90 })
+  open()
+  expect(await world.ended(run.id)).toMatchObject({ progress: 100 })
 })
 
 test('a long pause before the next attempt gives the place to others and survives this node', async () => {

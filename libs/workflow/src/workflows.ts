@@ -12,10 +12,9 @@ import { createJobs } from './jobs.ts'
 import { observeWorkflows } from './observe.ts'
 import type { StartOptions, Steered, Workflows, WorkflowsOptions } from './options.ts'
 import type { Pipeline } from './pipeline.ts'
-import { remainingMs } from './plan.ts'
 import { joinNodes, type Presence } from './presence.ts'
 import { retryDelay } from './retry-class.ts'
-import { hasEnded, type Run } from './run.ts'
+import type { Run } from './run.ts'
 import { createRunStore, type RunStore } from './run-store.ts'
 import { createRunUpkeep } from './run-upkeep.ts'
 import { createRunner } from './runner.ts'
@@ -27,6 +26,7 @@ const PRUNE_MS = 60 * 60 * 1_000
 const ENGINE_RETENTION_MS = 60 * 60 * 1_000
 const JOB_QUEUE: QueueOptions = { concurrency: 8, perTenant: 4 }
 const MEDIANS_FOR_MS = 10_000
+const CLOSE_MS = 2_000
 
 /** Joins the nodes that run these pipelines on this database. One per process. */
 export async function createWorkflows({
@@ -69,7 +69,6 @@ export async function createWorkflows({
   const { onState } = observed
   const appVersion = applicationVersion
   const runs = createRunStore({ db, schema, dispatches, channel, appVersion, pipelineOf, onState })
-  const upkeep = createRunUpkeep({ db, schema, dispatches, appVersion, pipelineOf })
   const store = createExecutionStore({
     db,
     schema,
@@ -78,16 +77,17 @@ export async function createWorkflows({
     idleInTransactionMs: deadAfterMs,
     onState,
   })
-  const medians = cached(runs.medians)
   const runner = createRunner({
     store,
     pipelineOf,
-    mediansMs: medians,
+    mediansMs: cached(runs.medians),
     maxBegun: maxRecoveryAttempts,
     retryDelayMs,
     logger,
     observe: observed.step,
   })
+  const { claims } = runner
+  const upkeep = createRunUpkeep({ db, schema, dispatches, appVersion, node, claims, jobTypes })
   const engineQueues = Object.fromEntries([
     ...pipelines.map(({ queue }) => [queue, queues[queue] ?? {}]),
     ...jobTypes.map(({ queue }) => [queue, queues[queue] ?? JOB_QUEUE]),
@@ -115,9 +115,7 @@ export async function createWorkflows({
     changes = await openChanges(
       db,
       channel,
-      (id) => {
-        void runner.recheck(id).catch((err) => logger.warn({ err }, 'cannot look after a change of a run'))
-      },
+      (id) => void runner.recheck(id),
       (queue) => engine?.wake(queue),
     )
     // Before the engine: a node that has work in hand and no row counts as lost.
@@ -187,10 +185,23 @@ export async function createWorkflows({
     }
   }
 
-  async function giveBack(): Promise<void> {
-    const late = delay(deadAfterMs, 'late' as const, { ref: false })
-    const outcome = await Promise.race([parts.engine.drain(), late]).catch((err: unknown) => ({ err }))
-    if (outcome) logger.warn({ outcome }, 'left without giving runs back; other nodes will find them')
+  /** A database that says nothing must not hold up whoever stops. */
+  async function atMost(ms: number, work: Promise<unknown>, warning: string): Promise<void> {
+    const late = delay(ms, 'late' as const, { ref: false })
+    const outcome = await Promise.race([work.then(() => undefined), late]).catch((err: unknown) => ({ err }))
+    if (outcome) logger.warn({ outcome }, warning)
+  }
+
+  let stopped: Promise<void> | undefined
+  async function stop(): Promise<void> {
+    clearInterval(pruning)
+    depths.stop()
+    const { engine, presence, changes } = parts
+    const givenBack = 'left without giving runs back; other nodes will find them'
+    const left = runner.leave(atMost(deadAfterMs, engine.drain(), givenBack))
+    await atMost(deadAfterMs + CLOSE_MS, left, 'left while runs were still writing')
+    const closed = Promise.all([presence.leave(), engine.close(), changes.close()])
+    await atMost(CLOSE_MS, closed, 'left connections that do not close')
   }
 
   const within = <T>(tx: Queryable | undefined, work: (tx: Queryable) => Promise<T>): Promise<T> =>
@@ -241,20 +252,6 @@ export async function createWorkflows({
     },
     watch: (id, signal) => watchRun(id, signal, runs, parts.changes),
     outputs: (id) => runs.outputs(id),
-    async estimateMs(run) {
-      const pipeline = pipelineOf(run)
-      if (!pipeline) return undefined
-      if (hasEnded(run)) return 0
-      const now = Date.now()
-      const ended = run.steps.filter(({ state }) => state === 'completed' || state === 'skipped')
-      const active = run.steps.filter(({ state }) => state === 'running')
-      return remainingMs(
-        pipeline.steps,
-        new Set(ended.map(({ name }) => name)),
-        new Map(active.map(({ name, startedAt }) => [name, now - (startedAt?.getTime() ?? now)])),
-        await medians(pipeline),
-      )
-    },
     cancel: (id, tx) => steer(id, tx, steering.cancel),
     pause: (id, tx) => steer(id, tx, () => steering.pause),
     resume: (id, tx) => steer(id, tx, () => steering.resume),
@@ -270,13 +267,9 @@ export async function createWorkflows({
       return run
     },
     stats: () => runs.stats(),
-    async stop() {
-      clearInterval(pruning)
-      depths.stop()
-      await runner.leave(giveBack())
-      await parts.presence.leave()
-      await parts.engine.close()
-      await parts.changes.close()
+    stop() {
+      stopped ??= stop()
+      return stopped
     },
   }
 }
@@ -288,7 +281,7 @@ function cached(read: (pipeline: Pipeline) => Promise<Medians>): (pipeline: Pipe
   return async (pipeline) => {
     const entry = known.get(pipeline)
     if (entry && performance.now() < entry.untilMs) return entry.value
-    // Estimates are worth no failure.
+    // Progress is worth no failure.
     const value = read(pipeline).catch(() => new Map<string, number>())
     known.set(pipeline, { value, untilMs: performance.now() + MEDIANS_FOR_MS })
     return value

@@ -101,6 +101,7 @@ export function gate(): {
     open: () => release(),
     pass(signal) {
       reach()
+      if (signal.aborted) return Promise.reject(signal.reason)
       return Promise.race([
         opened,
         new Promise<never>((_, reject) =>
