@@ -1,5 +1,8 @@
-/** Resolves after `ms`, or as soon as `signal` aborts. */
-export function abortable(ms: number, signal: AbortSignal): Promise<void> {
+/**
+ * Resolves after `ms`, or as soon as `signal` aborts. Keeps the process alive until then only if somebody's work waits
+ * for it (`isWork`): a program whose one call is between two attempts must not end there.
+ */
+export function abortable(ms: number, signal: AbortSignal, { isWork = false } = {}): Promise<void> {
   if (signal.aborted) return Promise.resolve()
   return new Promise((resolve) => {
     const end = (): void => {
@@ -8,7 +11,7 @@ export function abortable(ms: number, signal: AbortSignal): Promise<void> {
       resolve()
     }
     const timer = setTimeout(end, ms)
-    timer.unref()
+    if (!isWork) timer.unref()
     signal.addEventListener('abort', end, { once: true })
   })
 }

@@ -145,6 +145,19 @@ describe('the next attempt', () => {
   })
 })
 
+describe('a call whose time is up before it is sent', () => {
+  it.each([0, -1_000])('is not sent, and held against nobody (%i ms)', async (timeoutMs) => {
+    const { client, set, arrivals, breaker } = scriptedMesh({ script: () => 'hangs' })
+    for (let i = 0; i < 30; i++)
+      expect((await settled(client().getDocument({}, { timeoutMs }))).error).toMatchObject({
+        reason: 'DEADLINE_EXCEEDED',
+      })
+    expect(set.list().map(({ state }) => state)).toEqual(['ready', 'ready', 'ready'])
+    expect(breaker('read') ?? 'CLOSED').toBe('CLOSED')
+    expect(arrivals).toEqual([])
+  })
+})
+
 describe('the circuit breaker', () => {
   const failReads = async ({ client }: ReturnType<typeof scriptedMesh>, times = 20) => {
     for (let i = 0; i < times; i++) await settled(client().getDocument({}))

@@ -66,19 +66,23 @@ export function createChannel(deps: ChannelDeps, options: AdmissionOptions = {})
   const retried = metrics.counter('docmesh_mesh_retries_total')
   const hedged = metrics.counter('docmesh_mesh_hedges_total')
   const refused = metrics.counter('docmesh_mesh_refused_total')
+  const known = new AbortController()
   let isSynced = false
   void synced.then(() => {
     isSynced = true
+    known.abort()
   })
 
-  function firstState({ deadline, signal = NEVER }: Call): Promise<void> {
-    return Promise.race([synced, abortable(Math.min(SYNC_TIMEOUT_MS, deadline - Date.now()), signal)])
+  /** Raced against each call, a promise that may wait for days would keep something of every one. */
+  function firstState({ deadline, signal }: Call): Promise<void> {
+    const until = signal ? AbortSignal.any([signal, known.signal]) : known.signal
+    return abortable(Math.max(0, Math.min(SYNC_TIMEOUT_MS, deadline - Date.now())), until, WORK)
   }
 
   async function injectFault({ method, deadline, signal = NEVER }: Call, route: TrafficRoute): Promise<void> {
     const { delayMs, abortCode, version = '' } = route
     if (delayMs !== undefined) {
-      await abortable(Math.min(delayMs, deadline - Date.now()), signal)
+      await abortable(Math.min(delayMs, deadline - Date.now()), signal, WORK)
       if (signal.aborted) throw cancelled()
       if (Date.now() >= deadline)
         throw rpcError('DEADLINE_EXCEEDED', `The traffic policy of ${service} delays the call too long.`)
@@ -95,6 +99,10 @@ export function createChannel(deps: ChannelDeps, options: AdmissionOptions = {})
   function sendOnce(turn: Turn, variant?: Variant): Promise<unknown> {
     const attempt = attempts.open(turn)
     if (attempt instanceof RpcError) return Promise.reject(attempt)
+    if (Date.now() >= turn.call.deadline) {
+      attempts.abandon(turn, attempt) // sent, it would be held against the instance and the service
+      return Promise.reject(tooLate(service))
+    }
     return attempts.send(turn, attempt, variant)
   }
 
@@ -156,7 +164,7 @@ export function createChannel(deps: ChannelDeps, options: AdmissionOptions = {})
         if (retry > 0) retried.inc({ service, outcome: 'failure' })
         const delayMs = retries.delayMs(turn, error, retry + 1)
         if (delayMs === undefined) throw error
-        if (delayMs > 0) await abortable(delayMs, call.signal ?? NEVER)
+        if (delayMs > 0) await abortable(delayMs, call.signal ?? NEVER, WORK)
         if (call.signal?.aborted) throw cancelled()
       }
     }
@@ -172,5 +180,9 @@ export function createChannel(deps: ChannelDeps, options: AdmissionOptions = {})
 }
 
 const NEVER = new AbortController().signal
+const WORK = { isWork: true }
+
+const tooLate = (service: string): RpcError =>
+  rpcError('DEADLINE_EXCEEDED', `The time of the call to ${service} was up before it was sent.`)
 
 const cancelled = (): RpcError => rpcError('CANCELLED', 'The call was cancelled.')

@@ -116,6 +116,19 @@ describe('an instance', () => {
     await eventually(() => expect(heard).toEqual(['i0 unhealthy', 'i0 healthy']))
   })
 
+  it('counts no more as ill when it is not listened to any more, and is heard when it is in use again', async () => {
+    const { address, health } = await server()
+    const { heard, update } = listenTo([address])
+    health.set(false)
+    await eventually(() => expect(heard).toEqual(['i0 unhealthy']))
+    update()
+    expect(heard).toEqual(['i0 unhealthy', 'i0 healthy'])
+    update(address)
+    await eventually(() => expect(heard).toEqual(['i0 unhealthy', 'i0 healthy', 'i0 unhealthy']))
+    health.set(true)
+    await eventually(() => expect(heard.at(-1)).toBe('i0 healthy'))
+  })
+
   it('that stays is listened to over the stream that it has', async () => {
     const { address } = await server()
     const { connections, update } = listenTo([address])

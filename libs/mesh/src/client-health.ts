@@ -22,10 +22,17 @@ export interface ClientHealthDeps {
   readonly random?: () => number
 }
 
+interface Listening {
+  readonly address: string
+  readonly end: AbortController
+  /** What has been told of it. */
+  healthy: boolean
+}
+
 /**
  * Client-side health checking (gRFC A17): a `grpc.health.v1.Health/Watch` per endpoint for the server as a whole, over
- * the connection that calls use. A server without the method is healthy for good. When the stream breaks there is no
- * opinion, which counts as healthy: broken connections are the ejection's business.
+ * the connection that calls use. A server without the method is healthy for good. When the stream breaks, or
+ * nobody listens any more, there is no opinion, which counts as healthy: broken connections are the ejection's business.
  */
 export function createClientHealth({
   connectionTo,
@@ -33,15 +40,16 @@ export function createClientHealth({
   random = Math.random,
 }: ClientHealthDeps): ClientHealth {
   const delayMs = createBackoff({ initialMs: 1_000, multiplier: 1.6, maxMs: 60_000, jitter: 0.2 }, random)
-  const listening = new Map<string, { readonly address: string; readonly end: AbortController }>()
+  const listening = new Map<string, Listening>()
 
-  async function listen(instanceId: string, address: string, signal: AbortSignal): Promise<void> {
-    let healthy = true
+  async function listen(instanceId: string, told: Listening): Promise<void> {
+    const { address } = told
+    const { signal } = told.end
     let failures = 0
     function tell(value: boolean): void {
-      if (signal.aborted || value === healthy) return
-      healthy = value
-      onHealth(instanceId, healthy)
+      if (signal.aborted || value === told.healthy) return
+      told.healthy = value
+      onHealth(instanceId, value)
     }
     while (!signal.aborted) {
       try {
@@ -58,25 +66,27 @@ export function createClientHealth({
     }
   }
 
-  function stop(instanceId: string): void {
-    listening.get(instanceId)?.end.abort()
+  function stop(instanceId: string, { end, healthy }: Listening): void {
+    end.abort()
     listening.delete(instanceId)
+    if (!healthy) onHealth(instanceId, true) // nobody would hear that it is well again
   }
 
   return {
     update(endpoints) {
       const wanted = new Map(endpoints.map(({ instanceId, address }) => [instanceId, address]))
-      for (const [instanceId, { address }] of listening)
-        if (wanted.get(instanceId) !== address) stop(instanceId)
+      for (const [instanceId, told] of listening)
+        if (wanted.get(instanceId) !== told.address) stop(instanceId, told)
       for (const [instanceId, address] of wanted) {
         if (listening.has(instanceId)) continue
-        const end = new AbortController()
-        listening.set(instanceId, { address, end })
-        void runDetached(() => listen(instanceId, address, end.signal))
+        const told: Listening = { address, end: new AbortController(), healthy: true }
+        listening.set(instanceId, told)
+        void runDetached(() => listen(instanceId, told))
       }
     },
     close() {
-      for (const instanceId of [...listening.keys()]) stop(instanceId)
+      for (const { end } of listening.values()) end.abort()
+      listening.clear()
     },
   }
 }

@@ -10,7 +10,8 @@ export interface Entry extends Impression {
   readonly ejection: Ejection
   /** Calls under way, with those that began before `load` was replaced. */
   pending: number
-  clientHealthy: boolean
+  /** Who in this process has found it unwell. */
+  readonly objectors: Set<object | undefined>
   inUse: boolean
   /** While ejected: when a call may probe it, and when any call has to because none of those came. */
   probeAtMs: number
@@ -28,7 +29,7 @@ interface Impression {
 
 const LOWEST_MS = 1
 
-export const isHealthy = ({ endpoint, clientHealthy }: Entry): boolean => endpoint.healthy && clientHealthy
+export const isHealthy = ({ endpoint, objectors }: Entry): boolean => endpoint.healthy && objectors.size === 0
 
 export const isEjected = ({ ejection }: Entry): boolean => ejection.state() !== 'AVAILABLE'
 

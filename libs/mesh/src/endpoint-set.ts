@@ -21,8 +21,11 @@ export interface EndpointSet {
   pick(options?: PickOptions): Pick | NoPick
   /** Endpoints that are well, not ejected and not draining. */
   available(): number
-  /** What this client found out by itself (gRFC A17), beside what the registry says. */
-  setClientHealth(instanceId: string, healthy: boolean): void
+  /**
+   * What this client found out by itself (gRFC A17), beside what the registry says. Each connection to an instance is a
+   * witness, default one for all; it is healthy when none of them says otherwise.
+   */
+  setClientHealth(instanceId: string, healthy: boolean, witness?: object): void
   list(): readonly EndpointView[]
   /** Compares the endpoints with each other and ejects those that stand out (gRFC A50); to be called every 10 s. */
   sweep(): void
@@ -115,7 +118,7 @@ export function createEndpointSet({
       rank: rendezvousScore(clientId, endpoint.instanceId),
       ejection,
       pending: 0,
-      clientHealthy: true,
+      objectors: new Set(),
       inUse: false,
       probeAtMs: 0,
       overdueAtMs: 0,
@@ -202,10 +205,11 @@ export function createEndpointSet({
       return choose(from, options, options.avoid) ?? choose(from, options) ?? 'saturated'
     },
     available: () => open.filter(isReady).length,
-    setClientHealth(instanceId, healthy) {
+    setClientHealth(instanceId, healthy, witness) {
       const entry = byId.get(instanceId)
-      if (!entry || entry.clientHealthy === healthy) return
-      entry.clientHealthy = healthy
+      if (!entry || entry.objectors.has(witness) === !healthy) return
+      if (healthy) entry.objectors.delete(witness)
+      else entry.objectors.add(witness)
       regroup()
     },
     sweep() {

@@ -4,6 +4,7 @@ import {
   GetDocumentResponse,
 } from '@docmesh/contracts/document/v1/document'
 import { InstanceState, Registration, TrafficPolicy } from '@docmesh/contracts/registry/v1/registry'
+import { rendezvousScore } from '@docmesh/resilience'
 import {
   createHealthService,
   fromGrpcStatus,
@@ -72,10 +73,32 @@ async function instance(instanceId: string, handlers: DocumentHandlers = {}, ...
 const registrationOf = (instanceId: string, address: string, version = '1.0.0') =>
   Registration.fromPartial({ service: 'document', instanceId, address, version, incarnation: 1n })
 
-function dial(target = 'mesh:///document'): grpc.Client {
-  const client = new grpc.Client(target, grpc.credentials.createInsecure())
+function dial(
+  target = 'mesh:///document',
+  credentials: grpc.ChannelCredentials = grpc.credentials.createInsecure(),
+): grpc.Client {
+  const client = new grpc.Client(target, credentials)
   releases.push(() => client.close())
   return client
+}
+
+/** Credentials of a channel that has to get a token for each call, as they may be with TLS. */
+function withToken(token: () => Promise<void>): grpc.ChannelCredentials {
+  const credentials = grpc.credentials.createInsecure()
+  const createConnector = credentials._createSecureConnector.bind(credentials)
+  const perCall = grpc.credentials.createFromMetadataGenerator((_, done) => {
+    token().then(() => done(null, new grpc.Metadata()))
+  })
+  credentials._createSecureConnector = (...args) => {
+    const connector = createConnector(...args)
+    return {
+      waitForReady: () => connector.waitForReady(),
+      connect: (socket) => connector.connect(socket),
+      getCallCredentials: () => perCall,
+      destroy: () => connector.destroy(),
+    }
+  }
+  return credentials
 }
 
 const GET = '/docmesh.document.v1.DocumentService/GetDocument'
@@ -202,6 +225,55 @@ describe('a stock client that dials mesh:///document', () => {
     await eventually(async () => expect(await askMany(client, 20)).toEqual(new Set(['b', 'c'])))
   })
 
+  it('leaves that instance alone also when another channel that knew of it is closed', async () => {
+    const { put } = await mesh()
+    const health = createHealthService([])
+    health.set(true)
+    put(await instance('a'))
+    put(await instance('b', {}, health.implementation))
+    const [client, other] = [dial(), dial()]
+    for (const each of [client, other])
+      await eventually(async () => expect(await askMany(each, 20)).toEqual(new Set(['a', 'b'])))
+    health.set(false)
+    const said = (): string | undefined =>
+      meshView({ service: 'document' })?.endpoints.find(({ instanceId }) => instanceId === 'b')?.state
+    await eventually(() => expect(said()).toBe('unhealthy'))
+    other.close()
+    await eventually(() => expect(said()).toBe('unhealthy'))
+    expect(await askMany(client, 20)).toEqual(new Set(['a']))
+    health.set(true)
+    await eventually(() => expect(said()).toBe('ready'))
+  })
+
+  it('survives a connection that breaks before its health can be asked for', async () => {
+    const rejections: unknown[] = []
+    const note = (reason: unknown): unknown => rejections.push(reason)
+    process.on('unhandledRejection', note)
+    releases.push(() => process.off('unhandledRejection', note))
+    const { put } = await mesh()
+    const a = await instance('a')
+    const proxy = await tcpProxy(`tcp://${a.address}`)
+    releases.push(() => proxy.close())
+    put({ ...a, address: `127.0.0.1:${proxy.port}` })
+    const asked = Promise.withResolvers<void>()
+    const token = Promise.withResolvers<void>()
+    const client = dial(
+      'mesh:///document',
+      withToken(async () => {
+        asked.resolve()
+        await token.promise
+      }),
+    )
+    client.getChannel().getConnectivityState(true)
+    await asked.promise
+    proxy.cut()
+    await eventually(() => expect(meshView()?.endpoints).toMatchObject([{ state: 'unhealthy' }]))
+    token.resolve()
+    proxy.restore()
+    await eventually(async () => expect(await ask(client)).toBe('a'))
+    expect(rejections).toEqual([])
+  })
+
   it('gives up on an instance that takes connections and says nothing', async () => {
     const { put, rendered } = await mesh({ connectTimeoutMs: 100 })
     const silence = await startSilence()
@@ -317,6 +389,29 @@ describe('the traffic policy', () => {
     await eventually(async () => expect(await askMany(client, 30)).toEqual(new Set(['a', 'b', 'c'])))
     for (const user of ['ann', 'bob', 'eve'])
       expect((await askMany(client, 10, { headers: { 'x-user': user } })).size).toBe(1)
+  })
+
+  it('keeps calls with a key on its instance also when this client has no connection to that yet', async () => {
+    const { put, putPolicy } = await mesh({ clientId: 'c' })
+    putPolicy(TrafficPolicy.fromPartial({ service: 'document', hash: { header: 'x-tenant' }, etag: 'x' }))
+    const ids = Array.from({ length: 24 }, (_, at) => `i${at}`)
+    for (const id of ids) put(await instance(id))
+    const ownerOf = (tenant: string) =>
+      ids.toSorted((a, b) => rendezvousScore(tenant, b) - rendezvousScore(tenant, a))[0] ?? ''
+    const client = dial()
+    const askAs = (tenant: string): Promise<string> => ask(client, { headers: { 'x-tenant': tenant } })
+    await askAs('anybody')
+    const isConnected = new Map(
+      meshView({ service: 'document' })?.endpoints.map(({ instanceId, inUse }) => [instanceId, inUse]),
+    )
+    const tenants = Map.groupBy(
+      Array.from({ length: 100 }, (_, at) => `tenant-${at}`),
+      (tenant) => isConnected.get(ownerOf(tenant)) === true,
+    )
+    const [near = [], far = []] = [tenants.get(true), tenants.get(false)]
+    await eventually(async () => expect(await Promise.all(near.map(askAs))).toEqual(near.map(ownerOf)))
+    expect(far.length).toBeGreaterThan(0)
+    expect(await Promise.all(far.map(askAs))).toEqual(far.map(ownerOf))
   })
 
   it('injects its faults with the code that it names', async () => {

@@ -1,9 +1,12 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { DocumentServiceDefinition } from '@docmesh/contracts/document/v1/document'
 import { InstanceState, Registration } from '@docmesh/contracts/registry/v1/registry'
-import { type ClientTransport, grpcJsClient, grpcJsServer, implement, routesOf } from '@docmesh/rpc'
+import { type ClientTransport, Code, grpcJsClient, grpcJsServer, implement, routesOf } from '@docmesh/rpc'
 import { createMetrics, silentLogger } from '@docmesh/telemetry'
 import { eventually, tcpProxy } from '@docmesh/testing'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { joinMesh } from './mesh.ts'
 import { startRegistry, startSilence } from './registry.fixture.ts'
 
@@ -20,9 +23,13 @@ async function registry(options?: Parameters<typeof startRegistry>[0]) {
   return started
 }
 
-function mesh(registryTargets: readonly string[], transport: ClientTransport = grpcJsClient) {
+function mesh(
+  registryTargets: readonly string[],
+  transport: ClientTransport = grpcJsClient,
+  snapshotPath?: string,
+) {
   const metrics = createMetrics({ service: 'test', version: '1', processMetrics: false })
-  const joined = joinMesh({ registryTargets, logger: silentLogger, metrics, transport })
+  const joined = joinMesh({ registryTargets, logger: silentLogger, metrics, transport, snapshotPath })
   releases.push(() => joined.close())
   return joined
 }
@@ -149,4 +156,58 @@ describe('a client of the mesh', () => {
       expect(performance.now() - begun).toBeLessThan(500)
     },
   )
+
+  describe('that is closed', () => {
+    /** Connections that nobody has closed. */
+    function countingTransport() {
+      const open = new Set<object>()
+      const transport: ClientTransport = {
+        connect(target) {
+          const connection = grpcJsClient.connect(target)
+          const counted = {
+            ...connection,
+            close() {
+              open.delete(counted)
+              connection.close()
+            },
+          }
+          open.add(counted)
+          return counted
+        },
+      }
+      return { open, transport }
+    }
+
+    it('opens no connection for a call that comes later, nor to listen', async () => {
+      const { address, put } = await registry()
+      put(describing('i1', (await documents('first')).address))
+      const { open, transport } = countingTransport()
+      const joined = mesh([address], transport)
+      const client = joined.client(DocumentServiceDefinition, 'document')
+      expect(await asked(client)).toBe('first')
+      await joined.close()
+      await expect(asked(client)).rejects.toMatchObject({ code: Code.UNAVAILABLE })
+      joined.client(DocumentServiceDefinition, 'document')
+      expect(open.size).toBe(0)
+    })
+
+    it('while it still reads its file listens to nobody who is in that', async () => {
+      const directory = await mkdtemp(join(tmpdir(), 'docmesh-mesh-'))
+      releases.push(() => rm(directory, { recursive: true }))
+      const snapshotPath = join(directory, 'test.mesh')
+      const { address, put } = await registry()
+      put(describing('i1', '127.0.0.1:1'))
+      const first = mesh([address], grpcJsClient, snapshotPath)
+      await first.synced
+      await first.close()
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+      releases.push(() => vi.useRealTimers())
+      const { open, transport } = countingTransport()
+      const second = mesh(['127.0.0.1:1'], transport, snapshotPath)
+      second.client(DocumentServiceDefinition, 'document')
+      await second.close()
+      await vi.advanceTimersByTimeAsync(10_000)
+      expect(open.size).toBe(0)
+    })
+  })
 })

@@ -72,6 +72,7 @@ export interface Mesh {
   snapshot(): { readonly epoch: string; readonly revision: bigint; readonly ageMs: number }
   /** Resolves when the first state of the mesh is known. */
   readonly synced: Promise<void>
+  /** Leaves. Calls in flight finish; later ones fail. */
   close(): Promise<void>
 }
 
@@ -130,12 +131,15 @@ export function joinMesh({
     let connection = connections.get(address)
     if (!connection) {
       connection = transport.connect(address)
-      connections.set(address, connection)
+      if (ended.signal.aborted)
+        connection.close() // nobody else would
+      else connections.set(address, connection)
     }
     return connection
   }
 
   function apply(state: MeshState): void {
+    if (ended.signal.aborted) return
     current = state
     byService = groupByService(state)
     policies = new Map([...state.policies].map(([name, policy]) => [name, compileTrafficPolicy(policy)]))
@@ -184,7 +188,7 @@ export function joinMesh({
   return {
     client(definition, service, { hedge } = {}) {
       const { channel, listen } = serviceOf(service)
-      listen()
+      if (!ended.signal.aborted) listen()
       const send = hedge ? channel.hedging(hedgedMethods(definition, hedge)) : channel.call
       return createClient(definition, send, [clientMetrics])
     },

@@ -26,6 +26,8 @@ export interface RegistryFixtureOptions {
   readonly ttlMs?: number
   /** Reasons to refuse the first registrations with, one after the other. */
   readonly refusals?: readonly Reason[]
+  /** Until then, who brings the state of another registry has to wait: instances are still to register. Default none has. */
+  readonly settled?: Promise<void>
   /** What Drain does; default UNIMPLEMENTED. */
   readonly drain?: (instanceId: string) => Promise<void>
 }
@@ -37,6 +39,7 @@ export async function startRegistry({
   heartbeatMs = 60_000,
   ttlMs,
   refusals = [],
+  settled,
   drain,
 }: RegistryFixtureOptions = {}) {
   const instances = new Map<string, Instance>()
@@ -186,6 +189,7 @@ export async function startRegistry({
     },
     async *watch({ epoch: known, fromRevision, watcherId }, { signal }) {
       watches.push({ epoch: known, fromRevision, watcherId })
+      if (known !== '' && known !== epoch) await settled
       let from = known === epoch ? fromRevision : undefined
       const ended = AbortSignal.any([signal, closing.signal])
       while (!ended.aborted) {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -109,6 +110,26 @@ describe('a snapshot on disk', () => {
       ),
       { numRuns: 50 },
     )
+  })
+
+  it('is not used when it is whole but holds something else', async () => {
+    const bytes = await saved(stateOf(['a']))
+    const content = Buffer.concat([bytes.subarray(40, 48), Buffer.from('0f0f0f', 'hex')])
+    const sum = createHash('sha256').update(content).digest()
+    await writeFile(path, Buffer.concat([bytes.subarray(0, 8), sum, content]))
+    const { file, lines } = fileOf()
+    expect(await file.load()).toBeUndefined()
+    expect(lines).toEqual(['the saved snapshot of the mesh is not used: it is damaged or of another format'])
+  })
+
+  it('is whole when several of one process write it at the same time', async () => {
+    const ids = Array.from({ length: 2_000 }, (_, at) => `instance-${at}`)
+    const files = Array.from({ length: 8 }, () => fileOf())
+    for (const { file } of files) file.save(stateOf(ids))
+    await Promise.all(files.map(({ file }) => file.close()))
+    expect(files.flatMap(({ lines }) => lines)).toEqual([])
+    expect((await fileOf().file.load())?.instances.size).toBe(ids.length)
+    expect(await readdir(directory)).toEqual(['test.mesh'])
   })
 
   it('is not used when it is older than a day', async () => {

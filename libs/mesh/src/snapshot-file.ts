@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { WatchResponse } from '@docmesh/contracts/registry/v1/registry'
@@ -99,7 +99,7 @@ export function createSnapshotFile({
 }
 
 async function replace(path: string, bytes: Buffer): Promise<void> {
-  const temporary = `${path}.${process.pid}.tmp`
+  const temporary = `${path}.${randomUUID()}.tmp` // a process id is not unique among containers
   await mkdir(dirname(path), { recursive: true })
   try {
     const file = await open(temporary, 'w', 0o600)
@@ -131,7 +131,13 @@ function decodeFile(bytes: Buffer): (MeshState & { readonly savedAt: Date }) | u
   const content = bytes.subarray(TIME_AT)
   if (!checksum(content).equals(bytes.subarray(MAGIC.length, TIME_AT))) return undefined
   const savedAt = new Date(Number(bytes.readBigUInt64BE(TIME_AT)))
-  const { instances, policies } = applyUpdate(EMPTY_MESH, WatchResponse.decode(bytes.subarray(BODY_AT)))
+  let snapshot: WatchResponse
+  try {
+    snapshot = WatchResponse.decode(bytes.subarray(BODY_AT))
+  } catch {
+    return undefined
+  }
+  const { instances, policies } = applyUpdate(EMPTY_MESH, snapshot)
   return { ...EMPTY_MESH, instances, policies, savedAt }
 }
 

@@ -1,11 +1,14 @@
-import { TrafficPolicy } from '@docmesh/contracts/registry/v1/registry'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Instance, TrafficPolicy } from '@docmesh/contracts/registry/v1/registry'
 import { grpcJsClient } from '@docmesh/rpc'
 import { silentLogger } from '@docmesh/telemetry'
 import { eventually } from '@docmesh/testing'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { startRegistry, startSilence } from './registry.fixture.ts'
 import { EMPTY_MESH, type MeshState } from './snapshot.ts'
-import type { SnapshotFile } from './snapshot-file.ts'
+import { createSnapshotFile, type SnapshotFile } from './snapshot-file.ts'
 import { followMesh } from './watch.ts'
 
 const releases: (() => unknown)[] = []
@@ -49,7 +52,7 @@ it('takes another replica when one accepts the connection and stays silent', asy
   const { address } = await registry()
   const silence = await startSilence()
   releases.push(silence.stop)
-  const { states } = follow([silence.address, address], { firstAnswerMs: 50 })
+  const { states } = follow([silence.address, address], { firstAnswerMs: 1_000 })
   await eventually(() => expect(states.at(-1)?.epoch).toBe('e1'))
 })
 
@@ -106,7 +109,39 @@ describe('a saved state', () => {
     put({ instanceId: 'i1' })
     await eventually(() => expect(states).toHaveLength(3))
     await stop()
-    expect(watches).toMatchObject([{ epoch: '', fromRevision: 0n }])
+    expect(watches).toMatchObject([{ epoch: 'saved', fromRevision: 0n }])
     expect(log).toEqual(['saved 0', 'saved 1', 'closed'])
+  })
+
+  it('counts until the instances had time to register with a registry that has just started', async () => {
+    const settled = Promise.withResolvers<void>()
+    const { address, put, watches } = await registry({ settled: settled.promise })
+    const i1 = Instance.fromPartial({ registration: { instanceId: 'i1' } })
+    const file: SnapshotFile = { ...(await memory().file), load: async () => known }
+    const known = { ...saved, instances: new Map([['i1', i1]]) }
+    const { states } = follow([address], { file: Promise.resolve(file) })
+    await eventually(() => expect(watches).toHaveLength(1))
+    put({ instanceId: 'i1' })
+    put({ instanceId: 'i2' })
+    settled.resolve()
+    await eventually(() => expect(states.at(-1)?.epoch).toBe('e1'))
+    expect(states.map(({ instances }) => [...instances.keys()])).toEqual([['i1'], ['i1', 'i2']])
+  })
+
+  it('is as old as the last sign that it is true, however long nothing changes', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'docmesh-watch-'))
+    releases.push(() => rm(directory, { recursive: true }))
+    vi.useFakeTimers({ toFake: ['Date', 'setInterval', 'clearInterval'], now: Date.now() })
+    releases.push(() => vi.useRealTimers())
+    const open = () =>
+      createSnapshotFile({ path: join(directory, 'x.mesh'), logger: silentLogger, delayMs: 0 })
+    const { address, put } = await registry()
+    put({ instanceId: 'i1' })
+    const { states, stop } = follow([address], { file: Promise.resolve(open()) })
+    await eventually(() => expect(states).toHaveLength(1))
+    vi.advanceTimersByTime(30 * 3_600_000)
+    await stop()
+    expect((await open().load())?.instances.size).toBe(1)
+    expect(states).toHaveLength(1)
   })
 })

@@ -22,10 +22,16 @@ export interface WatchOptions {
 }
 
 const ACKNOWLEDGE_TIMEOUT_MS = 1_000
+/** How often a state that does not change is saved again, lest it looks too old to be used. */
+const REFRESH_MS = 3_600_000
+/** The life of a registry that a saved state comes from: none that could be resumed, but no beginner's either. */
+const SAVED_EPOCH = 'saved'
 
 /**
  * Follows the mesh until `signal` aborts. A broken watch resumes from its revision; a replica that does not know the
  * epoch sends everything. The last good state is kept while no replica answers, so calls go on with the registry down.
+ * A state from disk has an epoch that nobody knows: a replica that has just started lets its watcher wait until the
+ * instances had time to register, instead of answering with a mesh that is still empty.
  */
 export async function followMesh(
   { targets, transport, logger, onState, onLost, file: opening, firstAnswerMs = 5_000 }: WatchOptions,
@@ -44,7 +50,9 @@ export async function followMesh(
     const registry = createClient(RegistryServiceDefinition, sendOver(connection))
     const silent = new AbortController()
     const timeout = setTimeout(() => silent.abort(), firstAnswerMs).unref()
-    const { epoch, revision: fromRevision } = state
+    const refresh = setInterval(() => file?.save(state), REFRESH_MS).unref()
+    const { revision: fromRevision, savedAt } = state
+    const epoch = savedAt ? SAVED_EPOCH : state.epoch
     try {
       const acknowledge = acknowledger(registry, watcherId, signal)
       const responses = registry.watch(
@@ -64,6 +72,7 @@ export async function followMesh(
         logger[failures === 3 ? 'warn' : 'debug']({ err, target }, 'registry watch broke; trying again')
     } finally {
       clearTimeout(timeout)
+      clearInterval(refresh)
       connection.close()
       onLost()
     }

@@ -50,7 +50,7 @@ async function target(address: string, connectTimeoutMs = 5_000) {
     leave: (mesh) => mesh.close(),
     methodAt: readContract(),
     hedged: new Set(),
-    unaryTimeoutMs: 100,
+    unaryTimeoutMs: 5_000,
     connectTimeoutMs,
   })
   useDirectory(directory)
@@ -125,7 +125,7 @@ describe('the calls that count as pending', () => {
     await unary('GetDocument')
     const rounds = Array.from({ length: 10 }, () => [
       unary('GetDocument'),
-      unary('ListDocuments'),
+      unary('ListDocuments', undefined, { deadline: Date.now() + 100 }),
       unary('SearchDocuments'),
       unary('GetDocument', (call) => call.cancel()),
       unary('GetDocument', (call) => process.nextTick(() => call.cancel())),

@@ -15,7 +15,7 @@ import * as grpc from '@grpc/grpc-js'
 import { isDocmesh, isRepeatable, isUnary } from './contract.ts'
 import { type Hedging, type SentRequest, sendMirrored, withCopies } from './copies.ts'
 import { injectFault } from './fault.ts'
-import { type Link, openLink } from './link.ts'
+import { type Link, type LinkState, openLink } from './link.ts'
 import { errorOf } from './subchannel-call.ts'
 import { createTargetCall, type Reach, type Sending, type TargetCall } from './target-call.ts'
 import type { TargetService } from './target-service.ts'
@@ -121,12 +121,13 @@ class MeshResolver implements grpc.experimental.Resolver {
 
   /** Only what has changed: the channel asks again for what it is given, and would do so for ever. */
   #push(directory: MeshDirectory, service: TargetService): void {
-    const used = service.endpoints.list().filter(({ inUse, state }) => inUse && state !== 'draining')
-    const links = new Map(used.map(({ endpoint }) => [endpoint.instanceId, endpoint.address]))
-    const key = [...links].flat().join(' ')
+    const open = service.endpoints.list().filter(({ state }) => state !== 'draining')
+    const addresses = new Map(open.map(({ endpoint }) => [endpoint.instanceId, endpoint.address]))
+    const inUse = new Set(open.filter((view) => view.inUse).map(({ endpoint }) => endpoint.instanceId))
+    const key = JSON.stringify([...addresses].map(([id, address]) => [id, address, inUse.has(id)]))
     if (key === this.#pushed) return
     this.#pushed = key
-    const target: Target = { directory, service, addresses: links }
+    const target: Target = { directory, service, addresses, inUse }
     this.#listener(
       experimental.statusOrFromValue([]), // the list has no room for instance ids
       {
@@ -148,8 +149,17 @@ class MeshResolver implements grpc.experimental.Resolver {
 interface Target {
   readonly directory: MeshDirectory
   readonly service: TargetService
-  /** By instance id. */
+  /** Of all that take calls, by instance id. */
   readonly addresses: ReadonlyMap<string, string>
+  /** Those that are connected to ahead of calls. */
+  readonly inUse: ReadonlySet<string>
+}
+
+interface OpenLink {
+  readonly address: string
+  readonly link: Link<Subchannel>
+  /** Opened for a call: one whose key belongs there, or that came before the news that the subset has changed. */
+  readonly isLate: boolean
 }
 
 /** A call as the picker meets it. */
@@ -226,14 +236,16 @@ class MeshBalancerConfig implements grpc.experimental.TypedLoadBalancingConfig {
 
 class MeshBalancer implements grpc.experimental.LoadBalancer {
   readonly #helper: grpc.experimental.ChannelControlHelper
-  readonly #links = new Map<string, { readonly address: string; readonly link: Link<Subchannel> }>()
+  readonly #links = new Map<string, OpenLink>()
   /** For unary calls that may be sent again, and for all others. */
   readonly #ready = new Map<string, { readonly repeating: Subchannel; readonly plain: Subchannel }>()
   readonly #notReady = new Set<string>()
   readonly #reach: Reach = {
-    stateOf: (instanceId) => this.#links.get(instanceId)?.link.state().kind,
+    stateOf: (instanceId) =>
+      (this.#links.get(instanceId) ?? this.#connectLate(instanceId))?.link.state().kind,
     notReady: this.#notReady,
   }
+  #latest: { readonly target: Target; readonly options: grpc.ChannelOptions } | undefined
   readonly #closing = new AbortController()
   #isUpdating = false
 
@@ -247,38 +259,49 @@ class MeshBalancer implements grpc.experimental.LoadBalancer {
     options: grpc.ChannelOptions,
   ): boolean {
     const target = options[TARGET] as Target
+    this.#latest = { target, options }
     this.#isUpdating = true
-    for (const [id, { address, link }] of this.#links) {
-      if (target.addresses.get(id) === address) continue
+    for (const [id, { address, link, isLate }] of this.#links) {
+      if (target.addresses.get(id) === address && (isLate || target.inUse.has(id))) continue
       this.#links.delete(id)
       link.close()
     }
-    for (const [id, address] of target.addresses)
-      if (!this.#links.has(id)) this.#connect(target, id, address, options)
+    for (const id of target.inUse) if (!this.#links.has(id)) this.#connect(id, false)
     this.#isUpdating = false
     this.#report()
     return true
   }
 
-  #connect({ directory, service }: Target, id: string, address: string, options: grpc.ChannelOptions): void {
-    const where = experimental.splitHostPort(address)
-    if (where?.port === undefined) return // not an address that grpc-js can dial
+  #connectLate(id: string): OpenLink | undefined {
+    const opened = this.#connect(id, true)
+    if (opened) this.#sort(id, opened)
+    return opened
+  }
+
+  #connect(id: string, isLate: boolean): OpenLink | undefined {
+    const { target, options } = this.#latest ?? {}
+    const address = target?.addresses.get(id)
+    const where = address === undefined ? null : experimental.splitHostPort(address)
+    if (!target || address === undefined || where?.port === undefined) return undefined // not to be dialled
+    const { directory, service } = target
     const { host, port } = where
-    const { [experimental.CHANNEL_ARGS_CONFIG_SELECTOR_KEY]: _, ...own } = options
-    let opened = 0
+    const { [experimental.CHANNEL_ARGS_CONFIG_SELECTOR_KEY]: _, ...own } = options ?? {}
+    let turn = 0
     const link = openLink<Subchannel>({
       // Subchannels with equal arguments are one subchannel: the number asks for another.
       open: () =>
         this.#helper.createSubchannel(
           { host, port },
-          { ...CONNECTION_OPTIONS, ...own, 'docmesh.turn': opened++ },
+          { ...CONNECTION_OPTIONS, ...own, 'docmesh.turn': turn++ },
         ),
       connectTimeoutMs: directory.connectTimeoutMs,
       onState: () => this.#report(),
-      onHealth: (healthy) => service.endpoints.setClientHealth(id, healthy),
+      onHealth: (healthy) => service.endpoints.setClientHealth(id, healthy, this),
       onDiscard: service.count.discarded,
     })
-    this.#links.set(id, { address, link })
+    const opened = { address, link, isLate }
+    this.#links.set(id, opened)
+    return opened
   }
 
   #report(): void {
@@ -287,17 +310,23 @@ class MeshBalancer implements grpc.experimental.LoadBalancer {
     this.#notReady.clear()
     let isConnecting = false
     let lastError = ''
-    for (const [id, { link }] of this.#links) {
-      const state = link.state()
-      if (state.kind === 'ready')
-        this.#ready.set(id, { plain: state.subchannel, repeating: withRepeats(state.subchannel) })
-      else this.#notReady.add(id)
+    for (const [id, opened] of this.#links) {
+      const state = this.#sort(id, opened)
       if (state.kind === 'connecting') isConnecting = true
       if (state.kind === 'failed') lastError = state.error
     }
     if (this.#ready.size > 0) this.#helper.updateState(State.READY, this, null)
     else if (isConnecting) this.#helper.updateState(State.CONNECTING, this, null)
     else this.#helper.updateState(State.TRANSIENT_FAILURE, this, lastError)
+  }
+
+  /** A call whose key belongs to an instance that was not connected to ahead waits for it, as other clients do. */
+  #sort(id: string, { link, isLate }: OpenLink): LinkState<Subchannel> {
+    const state = link.state()
+    if (state.kind === 'ready')
+      this.#ready.set(id, { plain: state.subchannel, repeating: withRepeats(state.subchannel) })
+    else if (state.kind === 'failed' || !isLate) this.#notReady.add(id)
+    return state
   }
 
   /** Called for each attempt; what waits is asked about again whenever the state is reported. */
@@ -375,6 +404,7 @@ class MeshBalancer implements grpc.experimental.LoadBalancer {
 
   destroy(): void {
     this.#closing.abort()
+    this.#latest = undefined
     for (const { link } of this.#links.values()) link.close()
     this.#links.clear()
   }

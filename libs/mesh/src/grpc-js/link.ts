@@ -119,7 +119,7 @@ export function openLink<S extends Subchannel>(options: LinkOptions<S>): Link<S>
     state: () => state,
     close() {
       release()
-      onHealth(true) // another channel may know better
+      onHealth(true) // nothing more is known of it here
     },
   }
 }
