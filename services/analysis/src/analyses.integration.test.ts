@@ -444,6 +444,33 @@ describe('an erased document', () => {
     expect((await client.getAnalysis({ analysisId: kept.id })).analysis?.state).toBe(AnalysisState.COMPLETED)
   })
 
+  it('leaves no name with an analysis that was started while it was erased', async () => {
+    const documentId = library.put(CONTRACT, { name: 'CPF de Maria.pdf' })
+    const before = await start(documentId)
+    await ended(before.id)
+    await erase(documentId)
+    await eventually(async () =>
+      expect((await failure(client.getAnalysis({ analysisId: before.id }))).reason).toBe(
+        'ANALYSIS_NOT_FOUND',
+      ),
+    )
+    const ready = Promise.withResolvers<void>()
+    const held = library.put(CONTRACT, { ready: () => ready.promise })
+    const blocking = [await start(held), await start(held)]
+    const { id, documentName } = await start(documentId)
+    expect(documentName).toBe('CPF de Maria.pdf')
+    library.remove(documentId)
+    ready.resolve()
+    for (const each of blocking) await ended(each.id)
+    expect(await ended(id)).toMatchObject({
+      state: AnalysisState.FAILED,
+      documentName: '',
+      failure: { step: 'extract', reason: 'DOCUMENT_NOT_FOUND' },
+    })
+    const told = (await history(id)).map(({ payload }) => payload.toString()).join('')
+    expect(told).not.toContain('Maria')
+  })
+
   it('ends the watches of analyses that are under way', async () => {
     const ready = Promise.withResolvers<void>()
     const documentId = library.put(CONTRACT, { ready: () => ready.promise })

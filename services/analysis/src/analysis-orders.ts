@@ -113,13 +113,13 @@ export function createOrders({
         const steered = await workflows.retry(id, tx)
         if (!steered) {
           // Its run is not kept any more, or it failed before there were runs.
-          const { run } = await workflows.start(pipeline, null, {
+          const { run, existed } = await workflows.start(pipeline, null, {
             id,
             tenant,
             priority: options.priority,
             tx,
           })
-          return { run, changed: true }
+          return { run, changed: !existed }
         }
         if (steered.run.state === 'dead') return workflows.redrive(id, tx)
         const { state } = steered.run

@@ -1,5 +1,6 @@
 import { AnalysisState, Severity, StepState } from '@docmesh/contracts/analysis/v1/analysis'
 import { AnalysisFailed } from '@docmesh/contracts/analysis/v1/events'
+import type { Queryable } from '@docmesh/postgres'
 import { eventually, testDatabase } from '@docmesh/testing'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { ended, get, isRunning, openSaga, type Saga, start, TEXT, types } from './saga.fixture.ts'
@@ -179,65 +180,96 @@ it('fails an analysis that every instance was lost over, and goes on with it whe
   expect((await ended(service, id)).state).toBe(AnalysisState.COMPLETED)
 })
 
-it('starts with the transaction of its caller, and finds the document when it runs', async () => {
+const wanted = {
+  documentVersion: 0,
+  options: { rulePacks: [], locale: 'en', priority: 'low', aiEnabled: false, notify: false, unmask: false },
+  batchId: UNKNOWN,
+  tenantId: 'acme',
+  requestedBy: 'bia',
+} as const
+
+/** The ids of the analyses of a new batch, which hears of their ends. */
+async function startBatch({ analyses }: Instance, tx: Queryable, documentIds: readonly string[]) {
+  await tx.query(
+    `insert into batches (id, tenant_id, requested_by, name, options, parallelism, state, total, started, created_at, closed_at)
+     values ($1, 'acme', 'bia', '', $2, 8, 'running', $3, $3, now(), now())`,
+    [UNKNOWN, JSON.stringify(wanted.options), documentIds.length],
+  )
+  const ids: string[] = []
+  for (const documentId of documentIds) {
+    const { id } = await analyses.startIn(tx, { ...wanted, documentId })
+    await tx.query("insert into batch_documents values ($1, $2, $3, $4, 'running')", [
+      ...[UNKNOWN, ids.push(id), documentId, id],
+    ])
+  }
+  return ids
+}
+const countsOf = (on: Queryable) =>
+  on.query('select completed, failed, cancelled, ends from batches where id = $1', [UNKNOWN])
+
+it('analyses a document for whoever queued a job, and again with other packs', async () => {
   const service = await saga.instance()
-  const { analyses, db } = service
-  const wanted = {
-    documentVersion: 0,
-    options: { rulePacks: [], locale: 'en', priority: 'low', aiEnabled: false, notify: false, unmask: false },
-    batchId: UNKNOWN,
-    tenantId: 'acme',
-    requestedBy: 'bia',
-  } as const
+  const { client, jobs } = service
+  const documentId = saga.library.put(TEXT)
+  const analysed = async (count: number) => {
+    const { analyses } = await client.listAnalyses({ documentId, states: [AnalysisState.COMPLETED] })
+    expect(analyses).toHaveLength(count)
+    return analyses[0]
+  }
+  await jobs.enqueueJob({ type: 'analysis:start', input: { document_id: documentId } })
+  const first = await eventually(() => analysed(1))
+  expect(first).toMatchObject({ tenantId: 'acme', requestedBy: 'ana', rerunOf: '' })
+  const input = { analysis_id: first?.id, rule_packs: ['core.document'] }
+  await jobs.enqueueJob({ type: 'analysis:rerun', input })
+  expect(await eventually(() => analysed(2))).toMatchObject({
+    rerunOf: first?.id,
+    rulePacks: [{ id: 'core.document' }],
+  })
+})
+
+it('starts with the transaction of its caller, finds the document when it runs, and tells its batch once', async () => {
+  const service = await saga.instance()
+  const { db } = service
   const documentId = saga.library.put(TEXT)
   const rolledBack = db.transaction(async (tx) => {
-    await analyses.startIn(tx, { ...wanted, documentId })
+    await startBatch(service, tx, [documentId])
     throw new Error('changed my mind')
   })
   await expect(rolledBack).rejects.toThrow('changed my mind')
-  const [good, bad] = await db.transaction(async (tx) => [
-    await analyses.startIn(tx, { ...wanted, documentId }),
-    await analyses.startIn(tx, { ...wanted, documentId: UNKNOWN }),
-  ])
-  expect(await ended(service, good?.id ?? '')).toMatchObject({
+  const [good = '', bad = ''] = await db.transaction((tx) => startBatch(service, tx, [documentId, UNKNOWN]))
+  expect(await ended(service, good)).toMatchObject({
     state: AnalysisState.COMPLETED,
     documentName: 'contrato.pdf',
     documentVersion: 1,
     batchId: UNKNOWN,
     requestedBy: 'bia',
   })
-  expect(await ended(service, bad?.id ?? '')).toMatchObject({
+  expect(await ended(service, bad)).toMatchObject({
     state: AnalysisState.FAILED,
     failure: { step: 'validate', reason: 'DOCUMENT_NOT_FOUND', retryable: false },
   })
   const { analyses: ofBatch } = await service.client.listAnalyses({ batchId: UNKNOWN })
-  expect(ofBatch.map(({ id }) => id)).toEqual([bad?.id, good?.id])
-  expect(service.ends.map(({ id, state }) => [id, state]).sort()).toEqual(
-    [
-      [good?.id, 'completed'],
-      [bad?.id, 'failed'],
-    ].sort(),
-  )
+  expect(ofBatch.map(({ id }) => id)).toEqual([bad, good])
+  expect(await countsOf(db)).toEqual([{ completed: 1, failed: 1, cancelled: 0, ends: 2 }])
 })
 
-it('cancels with the transaction of its caller, who hears of the end in it', async () => {
+it('cancels with the transaction of its caller, and its batch hears of the end in it', async () => {
   const service = await saga.instance()
-  const { analyses, db, ends } = service
-  const { documentId } = saga.held()
-  const id = await start(service, documentId)
+  const { analyses, db } = service
+  const [id = ''] = await db.transaction((tx) => startBatch(service, tx, [saga.held().documentId]))
   await isRunning(service, id)
+  const cancelled = [{ completed: 0, failed: 0, cancelled: 1, ends: 1 }]
   const rolledBack = db.transaction(async (tx) => {
     expect(await analyses.cancelIn(tx, id, 'by mistake', ACME)).toMatchObject({ state: 'cancelled' })
+    expect(await countsOf(tx)).toEqual(cancelled)
     throw new Error('changed my mind')
   })
   await expect(rolledBack).rejects.toThrow('changed my mind')
   expect((await get(service, id)).state).toBe(AnalysisState.RUNNING)
+  expect(await countsOf(db)).toMatchObject([{ cancelled: 0, ends: 0 }])
   await db.transaction((tx) => analyses.cancelIn(tx, id, 'no longer needed', ACME))
   expect((await get(service, id)).state).toBe(AnalysisState.CANCELLED)
-  expect(ends.map((each) => [each.id, each.state])).toEqual([
-    [id, 'cancelled'],
-    [id, 'cancelled'],
-  ])
+  expect(await countsOf(db)).toEqual(cancelled)
   await expect(db.transaction((tx) => analyses.cancelIn(tx, UNKNOWN, '', ACME))).rejects.toMatchObject({
     reason: 'ANALYSIS_NOT_FOUND',
   })

@@ -1,7 +1,7 @@
 import type { Publish } from '@docmesh/events'
 import type { Postgres } from '@docmesh/postgres'
 import type { Logger, Metrics } from '@docmesh/telemetry'
-import { createWorkflows, type Workflows } from '@docmesh/workflow'
+import { createWorkflows, type Workflows, type WorkflowsOptions } from '@docmesh/workflow'
 import { type Analyses, createAnalyses } from './analyses.ts'
 import { analysisQueues, createAnalysisPipeline } from './analysis-pipeline.ts'
 import type { OnEnded } from './analysis-run-view.ts'
@@ -29,6 +29,8 @@ export interface EngineDeps {
   readonly ids: () => string
   /** Analyses that this instance runs at once. */
   readonly concurrency: number
+  /** Default `createWorkflows`; a process has only one of them. */
+  readonly openWorkflows?: (options: WorkflowsOptions) => Promise<Workflows>
 }
 
 export interface Engine {
@@ -50,6 +52,7 @@ export async function openEngine({
   texts,
   concurrency,
   ids,
+  openWorkflows = createWorkflows,
   ...deps
 }: EngineDeps): Promise<Engine> {
   const { store, metrics, publish, packs, clock } = deps
@@ -63,7 +66,7 @@ export async function openEngine({
   const onEnded: OnEnded = async (tx, analysis) => (await ended.promise)(tx, analysis)
   const shared = { ...deps, estimates, onEnded }
   const pipeline = createAnalysisPipeline({ ...shared, texts, logger })
-  const workflows = await createWorkflows({
+  const workflows = await openWorkflows({
     db,
     pipelines: [pipeline],
     jobs: analysisJobTypes(starter.promise),

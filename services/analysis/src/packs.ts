@@ -5,6 +5,7 @@ import type { PackRef } from './analysis.ts'
 import type { DocumentText } from './rules/document-text.ts'
 import { foldText } from './rules/fold.ts'
 import { type CompiledPack, loadPacks } from './rules/pack.ts'
+import { repeated } from './text.ts'
 
 /** The rule packs that analyses can use. */
 export interface Packs {
@@ -24,12 +25,11 @@ const TITLE_CHARS = 1_000
 export async function openPacks(folder: string): Promise<Packs> {
   const loaded = await loadPacks(folder)
   const find = (name: string): CompiledPack => {
-    const [id = '', version] = name.split('@')
-    const pack = loaded.get(id)
-    if (pack && (version === undefined || version === pack.version)) return pack
+    const pack = loaded.get(name.replace(/@.*/s, ''))
+    if (pack && (name === pack.id || name === `${pack.id}@${pack.version}`)) return pack
     const known = [...loaded.values()].map((each) => `${each.id}@${each.version}`).join(', ')
-    throw rpcError('UNKNOWN_RULE_PACK', `There is no rule pack "${name}"; there are ${known}.`, {
-      resource: { type: 'rule pack', name },
+    throw rpcError('UNKNOWN_RULE_PACK', `There is no rule pack "${repeated(name)}"; there are ${known}.`, {
+      resource: { type: 'rule pack', name: repeated(name) },
       fields: [{ field: 'options.rule_packs', description: `write one of ${known}` }],
     })
   }

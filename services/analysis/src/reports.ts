@@ -31,29 +31,31 @@ export type Reports = (
 interface Form {
   readonly mediaType: string
   readonly extension: string
-  render(analysis: Analysis, findings: readonly Finding[], input: () => Promise<ReportInput>): Promise<string>
+  readonly showsText?: boolean
+  render(analysis: Analysis, findings: readonly Finding[], input: () => ReportInput): string
 }
 
 const FORMS: Readonly<Partial<Record<ReportFormat, Form>>> = {
   [ReportFormat.JSON]: {
     mediaType: 'application/json',
     extension: 'json',
-    render: async (analysis, findings) => `${JSON.stringify(jsonReport(analysis, findings), null, 2)}\n`,
+    render: (analysis, findings) => `${JSON.stringify(jsonReport(analysis, findings), null, 2)}\n`,
   },
   [ReportFormat.SARIF]: {
     mediaType: 'application/sarif+json',
     extension: 'sarif',
-    render: async ({ options }, _, input) => renderSarif(await input(), options),
+    render: ({ options }, _, input) => renderSarif(input(), options),
   },
   [ReportFormat.HTML]: {
     mediaType: 'text/html; charset=utf-8',
     extension: 'html',
-    render: async ({ options }, _, input) => renderHtml(await input(), options),
+    showsText: true,
+    render: ({ options }, _, input) => renderHtml(input(), options),
   },
   [ReportFormat.MARKDOWN]: {
     mediaType: 'text/markdown; charset=utf-8',
     extension: 'md',
-    render: async ({ options }, _, input) => renderMarkdown(await input(), options),
+    render: ({ options }, _, input) => renderMarkdown(input(), options),
   },
 }
 
@@ -66,12 +68,12 @@ export function createReports(analyses: Analyses, documents: Documents): Reports
         { field: 'format', description: 'this version writes JSON, SARIF, HTML and Markdown' },
       ])
     const { analysis, findings } = await analyses.findings(id, caller)
-    const input = async (): Promise<ReportInput> => {
-      const { documentId, documentVersion, tenantId } = analysis
-      const { document } = await documents.text(documentId, documentVersion, { tenantId, signal })
-      return reportInput(analysis, findings, document.text, locale)
-    }
-    const content = Buffer.from(await form.render(analysis, findings, input))
+    const { documentId, documentVersion, tenantId } = analysis
+    const source = form.showsText
+      ? await documents.text(documentId, documentVersion, { tenantId, signal })
+      : undefined
+    const input = (): ReportInput => reportInput(analysis, findings, locale, source?.document.text)
+    const content = Buffer.from(form.render(analysis, findings, input))
     return {
       mediaType: form.mediaType,
       fileName: `${baseName(analysis.documentName)}.report.${form.extension}`,
@@ -94,8 +96,8 @@ function jsonReport(analysis: Analysis, findings: readonly Finding[]): unknown {
 function reportInput(
   analysis: Analysis,
   findings: readonly Finding[],
-  text: string,
   locale: string,
+  text: string | undefined,
 ): ReportInput {
   const { outcome, options } = analysis
   if (!outcome) throw new Error('a completed analysis has an outcome')
@@ -109,6 +111,6 @@ function reportInput(
       packs: analysis.rulePacks.map(({ id, version, sha256 }) => ({ id, version, hash: sha256 })),
     },
     assessment: { findings, score, verdict, ledger, coverage },
-    text,
+    ...(text !== undefined && { text }),
   }
 }

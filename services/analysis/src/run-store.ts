@@ -24,7 +24,8 @@ export function runStore(db: Postgres) {
     },
 
     /**
-     * Shows what has become of the run; one that was cancelled stays cancelled, whatever is still taken back. `begins`:
+     * Shows what has become of the run; one that was cancelled stays cancelled, whatever is still taken back. Of a
+     * document that is gone the name goes too: it may have been erased while the analysis was started. `begins`:
      * AnalysisStarted has not been told yet. Undefined: there is no such analysis, it was erased.
      */
     async show(
@@ -37,6 +38,7 @@ export function runStore(db: Postgres) {
          update analyses set steps = $3, progress = $4,
            state = case when was = 'cancelled' then was else $2 end,
            failure = case when was = 'cancelled' then null else $5::jsonb end,
+           document_name = case when $5::jsonb->>'reason' = 'DOCUMENT_NOT_FOUND' then '' else document_name end,
            draft = case when $2 = 'completed' then null else draft end,
            started_at = coalesce($6, started_at),
            ended_at = case when was = 'cancelled' then ended_at else $7 end,

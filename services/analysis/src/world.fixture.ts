@@ -1,8 +1,10 @@
 import { createHash, randomUUID, randomUUIDv7 } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { AnalysisServiceDefinition } from '@docmesh/contracts/analysis/v1/analysis'
+import { BatchServiceDefinition } from '@docmesh/contracts/analysis/v1/batch'
 import { RulePackServiceDefinition } from '@docmesh/contracts/analysis/v1/rule_pack'
 import { DocumentServiceDefinition, type TextLayout } from '@docmesh/contracts/document/v1/document'
+import { JobServiceDefinition } from '@docmesh/contracts/ops/v1/job'
 import { connectEvents } from '@docmesh/events'
 import { openPostgres } from '@docmesh/postgres'
 import {
@@ -16,18 +18,19 @@ import {
   RpcError,
   routesOf,
   rpcError,
+  type ServiceDefinition,
   sendOver,
 } from '@docmesh/rpc'
 import { createMetrics, type Logger, silentLogger } from '@docmesh/telemetry'
 import { createWorkflows, type Workflows } from '@docmesh/workflow'
-import { createAnalyses } from './analyses.ts'
-import type { Analysis } from './analysis.ts'
-import { analysisQueues, createAnalysisPipeline } from './analysis-pipeline.ts'
-import { openChanges, type Subscription } from './changes.ts'
+import type { Analyses } from './analyses.ts'
+import { subscribeBatchErasure } from './batch/erasure.ts'
+import { batchHandlers } from './batch/handlers.ts'
 import { documentsOver } from './documents.ts'
+import { openEngine } from './engine.ts'
 import { subscribeErasure } from './erasure.ts'
-import { openEstimates } from './estimates.ts'
 import { analysisHandlers } from './handlers.ts'
+import { jobHandlers } from './job/handlers.ts'
 import { openPacks } from './packs.ts'
 import { createReports } from './reports.ts'
 import { rulePackHandlers } from './rule-pack-handlers.ts'
@@ -123,6 +126,7 @@ export async function startLibrary() {
       shelf.set(id, { tenantId, name, source, ready })
       return id
     },
+    remove: (id: string) => shelf.delete(id),
     close: () => listener.close(0),
     async reopen() {
       listener = await listen([service], address)
@@ -174,75 +178,55 @@ export async function startInstance({
   const metrics = createMetrics({ service: 'analysis', version: '0', processMetrics: false })
   const packs = await openPacks(fileURLToPath(new URL('../packs', import.meta.url)))
   const store = analysisStore(db)
-  const opened = await openChanges(store)
-  stack.defer(() => opened.close())
-  const watches = new Set<Subscription>()
-  const changes = {
-    ...opened,
-    subscribe(id: string): Subscription {
-      const subscription = opened.subscribe(id)
-      watches.add(subscription)
-      return {
-        next: subscription.next,
-        [Symbol.dispose]() {
-          watches.delete(subscription)
-          subscription[Symbol.dispose]()
-        },
-      }
-    },
-  }
   const toDocuments = grpcJsClient.connect(documentsAddress)
   stack.defer(() => toDocuments.close())
   const documents = documentsOver(createClient(DocumentServiceDefinition, sendOver(toDocuments)))
   const texts = createTexts(documents)
   stack.defer(() => texts.close())
   const clock = () => new Date()
-  const { publish } = events
-  const estimates = await openEstimates(store, { concurrency: 1, clock })
-  const ends: Analysis[] = []
-  const shared = {
-    store,
-    documents,
-    packs,
-    estimates,
-    publish,
-    metrics,
-    clock,
-    onEnded: async (_: unknown, analysis: Analysis) => void ends.push(analysis),
+  const engine = await openEngine({
+    ...{ db, store, documents, texts, packs, metrics, logger, clock },
+    publish: events.publish,
+    ids: randomUUIDv7,
+    concurrency: Math.max(1, concurrency),
+    openWorkflows: async (options) =>
+      others
+        ? { ...others, stop: async () => {} }
+        : createWorkflows({
+            ...options,
+            heartbeatMs: deadAfterMs / 5,
+            deadAfterMs,
+            maxRecoveryAttempts,
+            retryDelayMs: (attempt) => retryMs * 2 ** (attempt - 1),
+          }),
+  })
+  stack.defer(() => engine.close())
+  if (concurrency === 0) await engine.stop()
+  const { analyses, batches, workflows } = engine
+  const watches = new Set<symbol>()
+  const watched: Analyses = {
+    ...analyses,
+    async *watch(...watch) {
+      const open = Symbol()
+      watches.add(open)
+      try {
+        yield* analyses.watch(...watch)
+      } finally {
+        watches.delete(open)
+      }
+    },
   }
-  const pipeline = createAnalysisPipeline({ ...shared, texts, logger })
-  const workflows =
-    others ??
-    (await createWorkflows({
-      db,
-      pipelines: [pipeline],
-      applicationVersion: '1',
-      logger,
-      queues: analysisQueues(Math.max(1, concurrency)),
-      heartbeatMs: deadAfterMs / 5,
-      deadAfterMs,
-      maxRecoveryAttempts,
-      retryDelayMs: (attempt) => retryMs * 2 ** (attempt - 1),
-    }))
-  let stopped: Promise<void> | undefined
-  const stopWork = (): Promise<void> => {
-    stopped ??= others ? Promise.resolve() : workflows.stop()
-    return stopped
-  }
-  stack.defer(stopWork)
-  if (concurrency === 0) await stopWork()
-  const analyses = createAnalyses({ ...shared, changes, workflows, pipeline, ids: randomUUIDv7 })
   const listener = await listen([
-    implement(AnalysisServiceDefinition, analysisHandlers(analyses, createReports(analyses, documents))),
+    implement(AnalysisServiceDefinition, analysisHandlers(watched, createReports(analyses, documents))),
     implement(RulePackServiceDefinition, rulePackHandlers(packs)),
+    implement(BatchServiceDefinition, batchHandlers(batches, { clock })),
+    implement(JobServiceDefinition, jobHandlers(workflows.jobs)),
   ])
   stack.defer(() => listener.close(0))
   subscribeErasure(events, { store, workflows, texts })
+  subscribeBatchErasure(events, batches)
 
-  const clientOf = <D extends typeof AnalysisServiceDefinition | typeof RulePackServiceDefinition>(
-    definition: D,
-    tenantId: string,
-  ): Client<D> => {
+  const clientOf = <D extends ServiceDefinition>(definition: D, tenantId: string): Client<D> => {
     const connection = grpcJsClient.connect(listener.address)
     stack.defer(() => connection.close())
     return createClient(definition, sendOver(connection), [callingAs('ana', tenantId)])
@@ -252,14 +236,14 @@ export async function startInstance({
     events,
     workflows,
     analyses,
-    /** What `onEnded` heard, transactions that did not commit included. */
-    ends,
     /** Watches that are open. */
     watches,
-    stopWork,
+    stopWork: engine.stop,
     clientAs: (tenantId: string) => clientOf(AnalysisServiceDefinition, tenantId),
     client: clientOf(AnalysisServiceDefinition, 'acme'),
     rulePacks: clientOf(RulePackServiceDefinition, 'acme'),
+    batches: clientOf(BatchServiceDefinition, 'acme'),
+    jobs: clientOf(JobServiceDefinition, 'acme'),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }
 }

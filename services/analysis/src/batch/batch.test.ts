@@ -120,5 +120,7 @@ it('estimates the time that is left from the pace so far', () => {
   const batch = batchOf({ started: 8, completed: 3, failed: 1 })
   expect(remainingMs(batch, after(8_000))).toBe(12_000)
   expect(remainingMs(batchOf({ started: 4 }), after(8_000))).toBeUndefined()
+  // The clock of the instance that closed it was ahead.
+  expect(remainingMs(batch, after(-60_000))).toBe(0)
   expect(remainingMs({ ...batch, endedAt: after(1) }, after(8_000))).toBeUndefined()
 })

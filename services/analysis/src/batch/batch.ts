@@ -106,5 +106,6 @@ export const meanScore = ({ scored, scoreSum }: Batch): number | undefined =>
 export function remainingMs(batch: Batch, now: Date): number | undefined {
   const ended = endedCount(batch)
   if (batch.endedAt || !batch.closedAt || ended === 0) return undefined
-  return ((now.getTime() - batch.closedAt.getTime()) / ended) * (batch.total - ended)
+  const takenMs = Math.max(0, now.getTime() - batch.closedAt.getTime())
+  return (takenMs / ended) * (batch.total - ended)
 }

@@ -377,6 +377,18 @@ describe('a watch', () => {
     expect(seen).toMatchObject([{ batch: { state: BatchState.COMPLETED }, ended: [] }])
   })
 
+  it('of a batch that a wrong repetition discards ends', async () => {
+    const leaving = new AbortController()
+    const parts = leavingAfter({ requestId: 'discarded' }, documentIds(500), () => leaving.abort())
+    await failure(client.createBatch(parts, { signal: leaving.signal }))
+    const { batches } = await client.listBatches({ pageSize: 1 })
+    const watch = client.watchBatch({ batchId: batches[0]?.id ?? '' })[Symbol.asyncIterator]()
+    expect((await watch.next()).value).toMatchObject({ batch: { total: 500 } })
+    const last = failure(watch.next())
+    await failure(client.createBatch(streamOf([headerPart({ requestId: 'discarded' }), documentPart('x')])))
+    expect(await last).toMatchObject({ code: Code.NOT_FOUND, reason: 'BATCH_NOT_FOUND' })
+  })
+
   it('outlives a cut of the database', async () => {
     await using proxy = await tcpProxy(database.url)
     await using other = await startBatchWorld(proxy.url)

@@ -5,6 +5,7 @@ import { type Page, type PageRequest, pageFrom, RpcError, readPage, rpcError } f
 import type { Analysis, Caller, Options } from '../analysis.ts'
 import type { Changes } from '../changes.ts'
 import type { Packs } from '../packs.ts'
+import { repeated } from '../text.ts'
 import {
   type Batch,
   counted,
@@ -211,7 +212,7 @@ export function createBatches({ store, changes, analyses, packs, publish, clock,
         await store.endWaiting(tx, batch, 'cancelled')
         return proceed(tx, withdrawn(batch, clock()))
       })
-      for (const analysisId of await store.running(id))
+      for (const analysisId of await store.underWay(id))
         await store
           .transaction((tx) => analyses.cancelIn(tx, analysisId, 'the batch was cancelled', caller))
           .catch(unlessErased)
@@ -278,7 +279,9 @@ const eventOptions = ({ id, tenantId, requestedBy }: Batch) => ({
 })
 
 const notFound = (id: string): RpcError =>
-  rpcError('BATCH_NOT_FOUND', `No batch has the id "${id}".`, { resource: { type: 'batch', name: id } })
+  rpcError('BATCH_NOT_FOUND', `No batch has the id "${repeated(id)}".`, {
+    resource: { type: 'batch', name: repeated(id) },
+  })
 
 const closed = ({ id, state }: Batch): RpcError =>
   rpcError('BATCH_CLOSED', `Batch "${id}" takes no more documents.`, { metadata: { state } })

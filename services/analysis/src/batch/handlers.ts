@@ -6,13 +6,13 @@ import {
   type CreateBatchRequest,
 } from '@docmesh/contracts/analysis/v1/batch'
 import { durationOf, type Handlers, invalidRequest } from '@docmesh/rpc'
+import { repeated, textFaults } from '../text.ts'
 import { analysisMessage, optionsFrom, PRIORITIES } from '../wire.ts'
 import { type Batch, DEFAULT_PARALLELISM, MAX_PARALLELISM, meanScore, remainingMs } from './batch.ts'
 import { type Batches, isId, type NewBatch } from './batches.ts'
 
 const SLICE = 500
 const MAX_PACKS = 20
-const MAX_TEXT = 255
 const STATES = {
   running: BatchState.RUNNING,
   completed: BatchState.COMPLETED,
@@ -64,8 +64,6 @@ async function headerOf(parts: AsyncIterator<CreateBatchRequest>): Promise<Batch
 function wantedOf({ requestId, name, options, parallelism }: BatchHeader): NewBatch {
   const wanted = optionsFrom(options)
   const faults = [
-    { field: 'header.request_id', fits: isText(requestId), description: `at most ${MAX_TEXT} characters` },
-    { field: 'header.name', fits: isText(name), description: `at most ${MAX_TEXT} characters` },
     {
       field: 'header.parallelism',
       fits: parallelism >= 0 && parallelism <= MAX_PARALLELISM,
@@ -77,12 +75,10 @@ function wantedOf({ requestId, name, options, parallelism }: BatchHeader): NewBa
       description: `at most ${MAX_PACKS}`,
     },
   ].filter(({ fits }) => !fits)
-  if (faults.length > 0) throw invalidRequest(faults)
+  const texts = [...textFaults('header.request_id', requestId), ...textFaults('header.name', name)]
+  if (texts.length + faults.length > 0) throw invalidRequest([...texts, ...faults])
   return { requestId, name, options: wanted, parallelism: parallelism || DEFAULT_PARALLELISM }
 }
-
-/** PostgreSQL takes no NUL. */
-const isText = (text: string): boolean => text.length <= MAX_TEXT && !text.includes('\0')
 
 async function* slicesOf(parts: AsyncIterator<CreateBatchRequest>): AsyncIterable<readonly string[]> {
   let slice: string[] = []
@@ -100,7 +96,7 @@ function documentIdOf({ part }: CreateBatchRequest): string {
     throw invalidRequest([{ field: 'header', description: 'send it once, as the first message' }])
   if (part === undefined || !isId(part.value))
     throw invalidRequest([
-      { field: 'document_id', description: `"${part?.value ?? ''}" is not the id of a document` },
+      { field: 'document_id', description: `"${repeated(part?.value ?? '')}" is not the id of a document` },
     ])
   return part.value
 }

@@ -5,17 +5,16 @@ import { rpcError } from '@docmesh/rpc'
 import { eventually, type TestDatabase, testDatabase } from '@docmesh/testing'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { TEXT } from '../saga.fixture.ts'
-import { type Library, startLibrary } from '../world.fixture.ts'
-import { startBatchSaga } from './saga.fixture.ts'
+import { type Instance, type Library, startInstance, startLibrary } from '../world.fixture.ts'
 import { documentIds, partsOf } from './world.fixture.ts'
 
 let database: TestDatabase
 let library: Library
-let saga: Awaited<ReturnType<typeof startBatchSaga>>
+let saga: Instance
 beforeAll(async () => {
   database = await testDatabase()
   library = await startLibrary()
-  saga = await startBatchSaga(database.url, library.address)
+  saga = await startInstance({ databaseUrl: database.url, documents: library.address, concurrency: 4 })
 })
 afterAll(async () => {
   await saga[Symbol.asyncDispose]()
@@ -46,7 +45,7 @@ it('runs the analyses of a batch to a partial success, and says so once', async 
   const { batch } = await ended(id)
   expect(batch).toMatchObject({ state: BatchState.PARTIAL, total: 14, completed: 12, failed: 2 })
   expect(await typesOf('batch', id)).toEqual(['BatchCompleted'])
-  const { analyses } = await saga.analyses.listAnalyses({ batchId: id })
+  const { analyses } = await saga.client.listAnalyses({ batchId: id })
   expect(analyses).toHaveLength(14)
   const failures = analyses.filter(({ state }) => state === AnalysisState.FAILED)
   expect(failures.map(({ documentId, failure }) => [documentId, failure?.reason]).sort()).toEqual(
@@ -65,12 +64,12 @@ it('cancels what runs and what waits', async () => {
   const held = Array.from({ length: 5 }, () => library.put(TEXT, { ready: () => never }))
   const id = await create({ parallelism: 2 }, held)
   await eventually(async () => {
-    const { analyses } = await saga.analyses.listAnalyses({ batchId: id, states: [AnalysisState.RUNNING] })
+    const { analyses } = await saga.client.listAnalyses({ batchId: id, states: [AnalysisState.RUNNING] })
     expect(analyses).toHaveLength(2)
   })
   const { batch } = await saga.batches.cancelBatch({ batchId: id })
   expect(batch).toMatchObject({ state: BatchState.CANCELLED, cancelled: 5, endedAt: expect.any(Date) })
-  const { analyses } = await saga.analyses.listAnalyses({ batchId: id })
+  const { analyses } = await saga.client.listAnalyses({ batchId: id })
   expect(analyses.map(({ state }) => state)).toEqual([AnalysisState.CANCELLED, AnalysisState.CANCELLED])
   expect(await typesOf('batch', id)).toEqual(['BatchCompleted'])
 })
@@ -85,8 +84,8 @@ it('counts a retried analysis by how it ends then', async () => {
   const id = await create({}, [flaky])
   expect((await ended(id)).batch).toMatchObject({ state: BatchState.FAILED, failed: 1 })
   mended = true
-  const { analyses } = await saga.analyses.listAnalyses({ batchId: id })
-  await saga.analyses.retryAnalysis({ analysisId: analyses[0]?.id ?? '' })
+  const { analyses } = await saga.client.listAnalyses({ batchId: id })
+  await saga.client.retryAnalysis({ analysisId: analyses[0]?.id ?? '' })
   await eventually(async () => {
     const { batch } = await saga.batches.getBatch({ batchId: id })
     expect(batch).toMatchObject({ state: BatchState.COMPLETED, completed: 1, failed: 0 })
@@ -94,12 +93,38 @@ it('counts a retried analysis by how it ends then', async () => {
   expect(await typesOf('batch', id)).toEqual(['BatchCompleted'])
 })
 
+it('cancels what was retried and has not ended again', async () => {
+  let damaged = true
+  const never = new Promise<void>(() => {})
+  const flaky = library.put(TEXT, {
+    async ready() {
+      if (damaged) throw rpcError('DOCUMENT_UNREADABLE', 'The file is damaged.')
+      await never
+    },
+  })
+  const id = await create({}, [flaky, library.put(TEXT, { ready: () => never })])
+  await eventually(async () => {
+    const { batch } = await saga.batches.getBatch({ batchId: id })
+    expect(batch).toMatchObject({ state: BatchState.RUNNING, failed: 1 })
+  })
+  damaged = false
+  const { analyses: failed } = await saga.client.listAnalyses({
+    batchId: id,
+    states: [AnalysisState.FAILED],
+  })
+  await saga.client.retryAnalysis({ analysisId: failed[0]?.id ?? '' })
+  const { batch } = await saga.batches.cancelBatch({ batchId: id })
+  expect(batch).toMatchObject({ state: BatchState.CANCELLED, failed: 0, cancelled: 2 })
+  const { analyses } = await saga.client.listAnalyses({ batchId: id })
+  expect(analyses.map(({ state }) => state)).toEqual([AnalysisState.CANCELLED, AnalysisState.CANCELLED])
+})
+
 it('goes on without a document that is erased while it is analysed', async () => {
   const never = new Promise<void>(() => {})
   const held = library.put(TEXT, { ready: () => never })
   const id = await create({ parallelism: 1 }, [held, library.put(TEXT)])
   await eventually(async () => {
-    const { analyses } = await saga.analyses.listAnalyses({ batchId: id, states: [AnalysisState.RUNNING] })
+    const { analyses } = await saga.client.listAnalyses({ batchId: id, states: [AnalysisState.RUNNING] })
     expect(analyses).toHaveLength(1)
   })
   await saga.db.transaction((tx) =>
@@ -120,6 +145,6 @@ it('runs more documents than places, each once', async () => {
   expect(batch).toMatchObject({ state: BatchState.COMPLETED, completed: 40 })
   const seen = analyses.map(({ documentId }) => documentId)
   expect(new Set(seen).size).toBe(seen.length)
-  const listed = await saga.analyses.listAnalyses({ batchId: id, pageSize: 1_000 })
+  const listed = await saga.client.listAnalyses({ batchId: id, pageSize: 1_000 })
   expect(listed.analyses.map(({ documentId }) => documentId).sort()).toEqual(ids.sort())
 }, 90_000)

@@ -122,7 +122,10 @@ export function batchStore(db: Postgres) {
 
     /** A batch whose documents are not all there. */
     async discard(id: string): Promise<void> {
-      await db.query('delete from batches where id = $1 and closed_at is null', [id])
+      await db.query(
+        `delete from batches where id = $1 and closed_at is null returning pg_notify('${CHANGED}', id::text)`,
+        [id],
+      )
     },
 
     /** Adds the documents that are not in the batch, in the order given. Returns how many. */
@@ -191,9 +194,12 @@ export function batchStore(db: Postgres) {
       ])
     },
 
-    async running(id: string): Promise<string[]> {
+    /** Analyses that go on: those that have not ended yet, and those that were retried. */
+    async underWay(id: string): Promise<string[]> {
       const rows = await db.query<{ analysis_id: string }>(
-        "select analysis_id from batch_documents where batch_id = $1 and state = 'running' order by position",
+        `select analysis_id from batch_documents child left join analyses on analyses.id = analysis_id
+         where child.batch_id = $1 and (child.state = 'running' or analyses.state in ('queued', 'running', 'paused'))
+         order by position`,
         [id],
       )
       return rows.map(({ analysis_id }) => analysis_id)

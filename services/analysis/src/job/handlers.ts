@@ -1,4 +1,4 @@
-import { type JobServiceDefinition, JobState } from '@docmesh/contracts/ops/v1/job'
+import { Job as JobMessage, type JobServiceDefinition, JobState } from '@docmesh/contracts/ops/v1/job'
 import {
   type CallContext,
   durationOf,
@@ -9,9 +9,11 @@ import {
   readPage,
   rpcError,
 } from '@docmesh/rpc'
-import type { Job, Jobs } from '@docmesh/workflow'
+import type { Job, JobFilter, Jobs } from '@docmesh/workflow'
+import { fitting } from '../pages.ts'
+import { checkText, repeated } from '../text.ts'
 
-const MAX_REQUEST_ID = 255
+const MAX_STATES = 100
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const TYPE = /^[a-z0-9:-]*$/
 const POSITION = /^\d{1,18}$/
@@ -36,8 +38,18 @@ export function jobHandlers(jobs: Jobs): Handlers<typeof JobServiceDefinition> {
     return job
   }
 
+  async function pageOf(filter: JobFilter, limit: number, after: string) {
+    const page = await jobs.list(filter, { limit, ...(after && { before: after }) })
+    const messages = page.jobs.map(jobMessage)
+    const fits = fitting(messages, JobMessage)
+    if (fits < messages.length) return pageOf(filter, fits, after)
+    return { jobs: messages, nextPageToken: Buffer.from(page.next ?? '').toString('base64url') }
+  }
+
   return {
     async enqueueJob({ type, input, priority, delay, cron, maxAttempts, requestId }, call) {
+      checkText('type', type)
+      checkText('cron', cron)
       const { job } = await jobs.enqueue(type, input ?? {}, {
         tenant: call.tenantId,
         requestedBy: call.userId,
@@ -55,15 +67,13 @@ export function jobHandlers(jobs: Jobs): Handlers<typeof JobServiceDefinition> {
     async listJobs(request, { tenantId: tenant }) {
       const { size: limit, after } = readPage(request, (key) => POSITION.test(key))
       const { type } = request
+      if (request.states.length > MAX_STATES)
+        throw invalidRequest([{ field: 'states', description: `at most ${MAX_STATES}` }])
       const states = request.states.map(stateFrom).filter((state) => state !== undefined)
       // No job is in a state that this version does not have, nor of a type that cannot be.
       if ((request.states.length > 0 && states.length === 0) || !TYPE.test(type)) return { jobs: [] }
       const filter = { tenant, states, ...(type && { type }) }
-      const page = await jobs.list(filter, { limit, ...(after && { before: after }) })
-      return {
-        jobs: page.jobs.map(jobMessage),
-        nextPageToken: Buffer.from(page.next ?? '').toString('base64url'),
-      }
+      return pageOf(filter, limit, after)
     },
     async cancelJob({ jobId }, call) {
       await owned(jobId, call)
@@ -94,10 +104,8 @@ export function jobHandlers(jobs: Jobs): Handlers<typeof JobServiceDefinition> {
   }
 }
 
-/** PostgreSQL takes no NUL. */
 function keyOf(requestId: string): { idempotencyKey?: string } {
-  if (requestId.length > MAX_REQUEST_ID || requestId.includes('\0'))
-    throw invalidRequest([{ field: 'request_id', description: `at most ${MAX_REQUEST_ID} characters` }])
+  checkText('request_id', requestId)
   return requestId ? { idempotencyKey: requestId } : {}
 }
 
@@ -121,7 +129,9 @@ const isStruct = (input: unknown): input is Record<string, unknown> =>
   typeof input === 'object' && input !== null && !Array.isArray(input)
 
 const notFound = (id: string): RpcError =>
-  rpcError('JOB_NOT_FOUND', `No job has the id "${id}".`, { resource: { type: 'job', name: id } })
+  rpcError('JOB_NOT_FOUND', `No job has the id "${repeated(id)}".`, {
+    resource: { type: 'job', name: repeated(id) },
+  })
 
 const notDead = ({ id, state }: Job): RpcError =>
   rpcError('JOB_NOT_DEAD', `Job "${id}" is ${state}: only a dead one can be run again.`, {

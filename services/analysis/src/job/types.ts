@@ -3,6 +3,7 @@ import { invalidRequest, runInCall } from '@docmesh/rpc'
 import { defineJob, type JobContext, type JobType } from '@docmesh/workflow'
 import { z } from 'zod'
 import type { Caller, Options } from '../analysis.ts'
+import { repeated } from '../text.ts'
 import { localeFrom } from '../wire.ts'
 
 /** What the jobs need of the analyses; both give the first analysis again for a request id that they know. */
@@ -24,6 +25,8 @@ export interface AnalysisStarter {
 }
 
 const MAX_PACKS = 20
+/** Told of an input. */
+const MAX_ISSUES = 10
 const id = z
   .string()
   .regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'write the id, a UUID in lower case')
@@ -45,9 +48,9 @@ const checked =
     const { success, data, error } = schema.safeParse(input)
     if (success) return data
     throw invalidRequest(
-      error.issues.map(({ path, message }) => ({
+      error.issues.slice(0, MAX_ISSUES).map(({ path, message }) => ({
         field: ['input', ...path].join('.'),
-        description: message,
+        description: repeated(message),
       })),
     )
   }

@@ -17,7 +17,7 @@ export const escapeMarkdown = (text: string): string =>
     .replace(/^(\d*)([-+#=.)])/, '$1\\$2')
     .replace(/&/g, '&amp;')
     .replace(/</g, '&lt;')
-    .replace(/:\/\//g, ':\u200b//')
+    .replace(/:(?=\/\/)|www(?=\.)/gi, '$&\u200b')
 
 export const renderMarkdown = (source: ReportInput, options: ReportOptions = {}): string => {
   const { document, analysis, assessment } = presentable(source, options)

@@ -183,6 +183,19 @@ describe('Markdown', () => {
     expect(['# a', '- b', '1. c', '2) d'].map(escapeMarkdown)).toEqual(['\\# a', '\\- b', '1\\. c', '2\\) d'])
   })
 
+  it('leaves no address of the document a link', () => {
+    for (const address of [
+      'www.example.com',
+      'WWW.example.com',
+      'see (www.example.com',
+      'https://www.example.com',
+    ]) {
+      const shown = escapeMarkdown(address)
+      expect(shown).not.toMatch(/www\.|:\/\//i)
+      expect(shown.replaceAll('\u200b', '').replaceAll('\\', '')).toBe(address)
+    }
+  })
+
   it('shows verdict, score, finding and remedy', async () => {
     const text = renderMarkdown(await report('# T\n\nVence em 31/02/2026.', 'en'))
     expect(text).toContain('**Verdict: Fail**')

@@ -44,7 +44,7 @@ export const fingerprintOf = (ruleId: string, quoted: string): string =>
     .digest('hex')
 
 const fill = (template: string, values: Readonly<Record<string, string>>): string =>
-  template.replace(/\{(\w+)\}/g, (_, name: string) => values[name] ?? '')
+  template.replace(/\{(\w+)\}/g, (_, name: string) => quoteOf(values[name] ?? ''))
 
 const overlaps = (a: Finding, b: Finding): boolean =>
   a.evidence.some((one) =>
@@ -66,11 +66,11 @@ const mergeNearDuplicates = (findings: readonly Finding[]): readonly Finding[] =
   return [...merged.values()]
 }
 
-/** Cut between words: half of a number would escape the masks of a report. */
+/** Cut between words: half of a number would escape the masks of a report. Half of a surrogate pair no database takes. */
 const quoteOf = (text: string): string => {
   if (text.length <= MAX_QUOTE) return text
   const cut = text.slice(0, MAX_QUOTE + 1).search(/\s\S*$/)
-  return text.slice(0, cut > 0 ? cut : MAX_QUOTE)
+  return text.slice(0, cut > 0 ? cut : MAX_QUOTE).replace(/\p{Surrogate}$/u, '')
 }
 
 const evidenceOf = (hit: Hit, reading: Reading): readonly Evidence[] =>
