@@ -1,7 +1,7 @@
 import { Severity } from '@docmesh/contracts/analysis/v1/analysis'
 import { ProblemDetected } from '@docmesh/contracts/analysis/v1/events'
 import { Channel, DeliveryState } from '@docmesh/contracts/notification/v1/notification'
-import { SystemRecoveryCompleted } from '@docmesh/contracts/ops/v1/events'
+import { SystemHealthChecked, SystemRecoveryCompleted } from '@docmesh/contracts/ops/v1/events'
 import { ServiceRecovered, ServiceUnhealthy } from '@docmesh/contracts/registry/v1/events'
 import { eventually, testDatabase } from '@docmesh/testing'
 import { expect, it } from 'vitest'
@@ -313,6 +313,26 @@ it('resolves at the pager what it triggered, and again', async () => {
   )
 })
 
+it('pages for a check that fails again in another run of the supervisor', async () => {
+  await using world = await openWorld()
+  const server = await world.server(success)
+  const instance = await world.start({ operators: [OPERATOR], senders: { pagerDutyUrl: server.url } })
+  await want(instance, [pager])
+  const steps = [
+    ['first run', false],
+    ['first run', true],
+    ['second run', false],
+  ] as const
+  for (const [n, [run, healthy]] of steps.entries()) {
+    await instance.publish(SystemHealthChecked, { check: 'database/postgres', healthy, detail: '' }, run)
+    await eventually(async () =>
+      expect((await instance.as('ana').listNotifications({})).notifications).toHaveLength(n + 1),
+    )
+    await eventually(() => expect(bodies(server)).toHaveLength(n + 1))
+  }
+  expect(bodies(server).map(({ event_action }) => event_action)).toEqual(['trigger', 'resolve', 'trigger'])
+})
+
 it('pages nobody for an incident whose end came first', async () => {
   await using world = await openWorld()
   const server = await world.server(success)
@@ -341,6 +361,22 @@ it('holds the end of an incident back until its begin has gone out', async () =>
   if (!first) throw new Error('nothing to claim')
   await instance.db.transaction((tx) => instance.store.end(tx, first, { state: 'delivered' }))
   expect((await claim())?.eventId).toBe('end')
+})
+
+it('does not count as late what waits for the begin of its incident', async () => {
+  await using world = await openWorld()
+  const instance = await world.start({ works: false })
+  await want(instance, [pager])
+  const incident = { incident: 'instance/document-1', severity: 'error' } as const
+  await tell(instance, 'begin', { ...incident, incidentVersion: 1n })
+  const begin = await instance.store.claim({ leaseId: 'l', ms: 60_000 }, { channels: ['pagerduty'] })
+  if (!begin) throw new Error('nothing to claim')
+  const retry = { state: 'retry', error: 'answered 503', afterMs: 3_600_000 } as const
+  await instance.db.transaction((tx) => instance.store.end(tx, begin, retry))
+  await tell(instance, 'end', { ...incident, incidentVersion: 2n, resolves: true })
+  await tell(instance, 'other', { severity: 'error' })
+  await eventually(async () => expect(await instance.store.overdue(1, [])).toBeGreaterThan(0))
+  expect(await instance.store.overdue(1, [])).toBe(1)
 })
 
 it('lets what is critical pass quiet hours, and nothing else', async () => {

@@ -1,5 +1,5 @@
 import type { Postgres, Queryable } from '@docmesh/postgres'
-import type { Claimed, Delivery, DeliveryState, Ending, Owner } from './model.ts'
+import type { Claimed, Delivery, DeliveryState, Ending, NewDelivery, Owner } from './model.ts'
 import type { OutsideChannel } from './preferences.ts'
 
 export type Tx = Queryable
@@ -13,6 +13,10 @@ export const MS = `interval '1 millisecond'`
 const DELIVERY = `d.id, d.notification_id as "notificationId", d.channel, d.destination, d.state, d.attempts,
   d.last_error as "lastError", d.next_attempt_at as "nextAttemptAt", d.delivered_at as "deliveredAt",
   d.created_at as "createdAt"`
+
+/** Nothing of its thread has to go out before it. */
+const FIRST_OF_THREAD = `(thread = '' or not exists (select from deliveries before
+  where before.thread = d.thread and before.state = 'pending' and before.id < d.id))`
 
 const OWN_DELIVERIES = `from deliveries d join notifications n on n.id = d.notification_id
   where n.tenant_id = $1 and n.user_id = $2`
@@ -91,8 +95,7 @@ export const deliveryStore = (db: Postgres) => ({
          select id from deliveries d
          where state = 'pending' and next_attempt_at <= now() and channel = any ($3) and server <> all ($5)
            and (lease_until is null or lease_until <= now()) and ($4 = '' or id = $4)
-           and (thread = '' or not exists (select from deliveries before
-             where before.thread = d.thread and before.state = 'pending' and before.id < d.id))
+           and ${FIRST_OF_THREAD}
          order by next_attempt_at limit 1 for update skip locked
        ), d as (
          update deliveries set lease_id = $1, lease_until = now() + $2 * ${MS}
@@ -159,24 +162,31 @@ export const deliveryStore = (db: Postgres) => ({
   /** Deliveries that should have been tried more than `ms` ago and that nobody works on; none that goes to `except`. */
   async overdue(ms: number, except: readonly string[]): Promise<number> {
     const [row] = await db.query<{ count: number }>(
-      `select count(*)::int as count from deliveries
-       where state = 'pending' and greatest(next_attempt_at, lease_until) < now() - $1 * ${MS} and server <> all ($2)`,
+      `select count(*)::int as count from deliveries d
+       where state = 'pending' and greatest(next_attempt_at, lease_until) < now() - $1 * ${MS} and server <> all ($2)
+         and ${FIRST_OF_THREAD}`,
       [ms, except],
     )
     return row?.count ?? 0
   },
 
   /**
-   * The digest made for an event id, if more can still be put into it. It cannot be claimed until `tx` ends, so that
-   * whoever sends it sees all of it; one that was claimed before takes nothing more.
+   * The digest made for an event id, if more can still be put into it; it now goes where its newest entry would go. It
+   * cannot be claimed until `tx` ends, so that whoever sends it sees all of it; one that was claimed before takes
+   * nothing more.
    */
-  async openDigest(tx: Tx, { tenantId, userId }: Owner, eventId: string): Promise<string | undefined> {
+  async openDigest(
+    tx: Tx,
+    { tenantId, userId }: Owner,
+    eventId: string,
+    { destination, server }: Pick<NewDelivery, 'destination' | 'server'>,
+  ): Promise<string | undefined> {
     const [digest] = await tx.query<{ id: string }>(
-      `select n.id from notifications n join deliveries d on d.notification_id = n.id
-       where n.tenant_id = $1 and n.user_id = $2 and n.event_id = $3
+      `update deliveries d set destination = $4, server = $5 from notifications n
+       where n.tenant_id = $1 and n.user_id = $2 and n.event_id = $3 and d.notification_id = n.id
          and d.state = 'pending' and d.attempts = 0 and d.lease_id is null
-       for no key update of d`,
-      [tenantId, userId, eventId],
+       returning n.id`,
+      [tenantId, userId, eventId, destination, server],
     )
     return digest?.id
   },

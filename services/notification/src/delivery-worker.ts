@@ -62,37 +62,23 @@ export function createDeliverer({
     return titles.length > 0 ? { ...claimed, ...digestText(titles, claimed.locale) } : undefined
   }
 
-  /** Sends it while nobody else may: whoever dies meanwhile is followed soon, however long a server may take. */
-  const sendIn = async (claimed: Claimed, send: () => Promise<Outcome>): Promise<Outcome | Refused> => {
+  /** Renews a claim until the answer is called: whoever dies meanwhile is followed soon, however long a server may take. */
+  const keep = (claimed: Claimed): (() => void) => {
     const renew = (): Promise<void> =>
       store
         .renew(claimed, leaseMs)
         .catch((err: unknown) => logger.warn({ err, delivery: claimed.id }, 'claim could not be renewed'))
     const renewing = setInterval(renew, leaseMs / RENEWALS).unref()
-    try {
-      return await servers.attempt(claimed.server, send)
-    } finally {
-      clearInterval(renewing)
-    }
+    return () => clearInterval(renewing)
   }
 
-  return async (claimed) => {
+  /** Calls `letGo` once nobody else can take the delivery: renewing the claim would then wait for this transaction. */
+  const record = async (claimed: Claimed, ending: Ending, letGo: () => void): Promise<void> => {
     const { id, notificationId, channel, tenantId, userId } = claimed
-    const sender = senders.get(channel)
-    if (!sender) throw new Error(`delivery ${id} was claimed without a sender for ${channel}`)
-    // Nobody is paged for what is over, and an end that went out before its begin stays the end.
-    const isStale = claimed.isOver && PAGERS.includes(channel)
-    const isDigest = claimed.eventType === DIGEST_EVENT
-    const content = isDigest ? await digestOf(claimed) : claimed
-    if (isStale || !content) {
-      await store.drop(claimed)
-      return counter.inc({ channel, outcome: 'suppressed' })
-    }
-    const outcome = await sendIn(claimed, () => sender.send(content))
-    const ending = endingOf(outcome, claimed.attempts + 1)
     const mine = await store.transaction(async (tx) => {
       // First of all: readers get events in the order in which their transactions began to write.
       await store.lockNotification(tx, notificationId)
+      letGo()
       if (!(await store.end(tx, claimed, ending))) return false
       const payload = { deliveryId: id, notificationId, channel: wireChannel(channel) }
       const about = {
@@ -112,6 +98,27 @@ export function createDeliverer({
     if (ending.state === 'retry') logger.warn({ delivery: id, ...ending }, 'delivery is tried again')
     if (ending.state === 'failed') logger.error({ delivery: id, ...ending }, 'delivery failed')
     if (ending.state !== 'postponed') counter.inc({ channel, outcome: OUTCOMES[ending.state] })
+  }
+
+  return async (claimed) => {
+    const { id, channel } = claimed
+    const sender = senders.get(channel)
+    if (!sender) throw new Error(`delivery ${id} was claimed without a sender for ${channel}`)
+    // Nobody is paged for what is over, and an end that went out before its begin stays the end.
+    const isStale = claimed.isOver && PAGERS.includes(channel)
+    const isDigest = claimed.eventType === DIGEST_EVENT
+    const content = isDigest ? await digestOf(claimed) : claimed
+    if (isStale || !content) {
+      await store.drop(claimed)
+      return counter.inc({ channel, outcome: 'suppressed' })
+    }
+    const letGo = keep(claimed)
+    try {
+      const outcome = await servers.attempt(claimed.server, () => sender.send(content))
+      await record(claimed, endingOf(outcome, claimed.attempts + 1), letGo)
+    } finally {
+      letGo()
+    }
   }
 }
 

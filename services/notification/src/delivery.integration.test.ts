@@ -245,23 +245,39 @@ it('takes a refused login for a fault of the set-up, not of the message', async 
   expect(await verify()).toBe(true)
 })
 
-it('cuts a server that hangs off, and lets other messages pass meanwhile', async () => {
+it('lets other messages pass while a server hangs on one', async () => {
   await using world = await openWorld()
-  let hanging = true
-  world.mail.recipient = (address) =>
-    hanging && address.startsWith('slow') ? new Promise(() => {}) : Promise.resolve()
-  const instance = await world.start({ email: { url: world.mail.url, sendTimeoutMs: 700 } })
+  const accepted = Promise.withResolvers<void>()
+  const reached = Promise.withResolvers<void>()
+  world.mail.recipient = (address) => {
+    if (!address.startsWith('slow')) return Promise.resolve()
+    reached.resolve()
+    return accepted.promise
+  }
+  const instance = await world.start()
   for (const user of ['slow', 'ana', 'rui']) await wantEmail(instance, user)
   await instance.completed({ requestedBy: 'slow' })
+  await reached.promise
   for (const requestedBy of ['ana', 'rui']) await instance.completed({ requestedBy })
   await whenDelivered(instance, 'ana')
   await whenDelivered(instance, 'rui')
   expect(await deliveriesOf(instance, 'slow')).toMatchObject([{ attempts: 0, lastError: '' }])
+  accepted.resolve()
+  await whenDelivered(instance, 'slow')
+})
+
+it('cuts a server that hangs off', async () => {
+  await using world = await openWorld()
+  let hanging = true
+  world.mail.recipient = () => (hanging ? new Promise(() => {}) : Promise.resolve())
+  const instance = await world.start({ email: { url: world.mail.url, sendTimeoutMs: 700 }, maxAttempts: 100 })
+  await wantEmail(instance)
+  await instance.completed()
   await eventually(async () =>
-    expect((await deliveriesOf(instance, 'slow'))[0]?.lastError).toBe('no end after 700 ms'),
+    expect((await deliveriesOf(instance))[0]?.lastError).toBe('no end after 700 ms'),
   )
   hanging = false
-  await whenDelivered(instance, 'slow')
+  await whenDelivered(instance)
 })
 
 it('sends each email once when two instances share a database', async () => {
@@ -320,6 +336,40 @@ it('keeps a message that takes longer than a claim in one hand', async () => {
   })
   expect(await claim()).toMatchObject({ lease_id: first?.lease_id, is_held: true })
   accepted.resolve()
+  await whenDelivered(instance)
+  expect(world.mail.mails).toHaveLength(1)
+})
+
+it('keeps a message in one hand that waits to be recorded for longer than a claim', async () => {
+  await using world = await openWorld()
+  const instance = await world.start({ leaseMs: 1_500 })
+  await world.start({ leaseMs: 1_500 })
+  await wantEmail(instance)
+  const reached = Promise.withResolvers<void>()
+  const sending = Promise.withResolvers<void>()
+  world.mail.recipient = () => {
+    reached.resolve()
+    return sending.promise
+  }
+  const claim = async () => {
+    const [row] = await instance.db.query<{ lease_id: string; lease_until: Date; is_held: boolean }>(
+      'select lease_id, lease_until, lease_until > now() as is_held from deliveries',
+    )
+    return row
+  }
+  await instance.completed()
+  await reached.promise
+  await instance.db.transaction(async (tx) => {
+    await tx.query('select from notifications for no key update')
+    sending.resolve()
+    await eventually(() => expect(world.mail.mails).toHaveLength(1))
+    const first = await claim()
+    await eventually(async () => {
+      const heldForMs = Number((await claim())?.lease_until) - Number(first?.lease_until)
+      expect(heldForMs).toBeGreaterThan(2_000)
+    })
+    expect(await claim()).toMatchObject({ lease_id: first?.lease_id, is_held: true })
+  })
   await whenDelivered(instance)
   expect(world.mail.mails).toHaveLength(1)
 })

@@ -67,5 +67,5 @@ export const destinationFault = (channel: Channel, destination: string): string 
 export const maskDestination = (channel: Channel, destination: string): string =>
   destination === '' ? '' : KINDS[channel].mask(destination)
 
-/** The secret of a webhook is the fragment of its URL: the one part that HTTP never sends. */
-export const signingSecret = (url: string): string => new URL(url).hash.slice(1)
+/** The secret of a webhook is the fragment of its URL as its user wrote it: the one part that HTTP never sends. */
+export const signingSecret = (url: string): string => url.split('#').slice(1).join('#')

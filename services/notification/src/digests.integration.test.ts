@@ -22,8 +22,12 @@ async function openWorld(): Promise<World> {
   }
 }
 
-const wantDigest = (instance: Instance, digest: DigestFrequency = DigestFrequency.HOURLY) => {
-  const channels = [{ channel: Channel.EMAIL, enabled: true, destination: 'ana@example.com' }]
+const wantDigest = (
+  instance: Instance,
+  digest: DigestFrequency = DigestFrequency.HOURLY,
+  destination = 'ana@example.com',
+) => {
+  const channels = [{ channel: Channel.EMAIL, enabled: true, destination }]
   return instance.as('ana').putPreferences({ preferences: { channels, digest } })
 }
 const deliveriesOf = async (instance: Instance) => (await instance.as('ana').listDeliveries({})).deliveries
@@ -113,6 +117,18 @@ it('has each notification in one digest, whenever it comes and whichever instanc
   await ending
   await endPeriod(first)
   await eventually(() => expect(listed(world).flat().sort()).toEqual(told.toSorted()))
+})
+
+it('goes to the address that counts when the last entry comes', async () => {
+  await using world = await openWorld()
+  const instance = await world.start()
+  await wantDigest(instance, DigestFrequency.DAILY)
+  await tell(instance, 'one')
+  await wantDigest(instance, DigestFrequency.DAILY, 'ana@new.example.com')
+  await tell(instance, 'two')
+  await endPeriod(instance)
+  await eventually(() => expect(listed(world)).toEqual([['one', 'two']]))
+  expect(world.mail.mails.map(({ to }) => to)).toEqual([['ana@new.example.com']])
 })
 
 it('drops a digest that has nothing left to tell', async () => {

@@ -39,7 +39,7 @@ export function createDigests({ store, ids, clock }: DigestsDeps) {
         dueMs += waitMs
         const eventId = `digest:${delivery.channel}:${digest}:${key}`
         const digestId =
-          (await store.openDigest(tx, entry, eventId)) ??
+          (await store.openDigest(tx, entry, eventId, delivery)) ??
           (await open(tx, entry, eventId, { ...delivery, dueMs }))
         if (digestId !== undefined) return store.addToDigest(tx, digestId, entry.id)
       }

@@ -15,8 +15,8 @@ export interface EmailOptions {
   readonly sendTimeoutMs?: number
 }
 
-/** All email goes to one server. */
-const SERVER = 'smtp'
+/** All email goes to one server. The colon keeps it apart from `https://smtp/`, which a user may name. */
+const SERVER = 'smtp:'
 
 interface SmtpError extends Error {
   readonly code?: string

@@ -60,6 +60,30 @@ it('refuses page sizes and tokens that make no sense', async () => {
   })
 })
 
+it('refuses texts that the database cannot take, and says which', async () => {
+  const ana = instance.as('ana')
+  const long = Array.from({ length: 4_000 }, (_, n) => n.toString(36)).join('')
+  for (const [call, field] of [
+    [() => ana.markNotificationsRead({ notificationIds: ['x', '\0'] }), 'notification_ids[1]'],
+    [() => Array.fromAsync(ana.watchNotifications({ afterId: '\0' })), 'after_id'],
+    [() => ana.listDeliveries({ notificationId: '\0' }), 'notification_id'],
+    [() => ana.retryDelivery({ deliveryId: '\0', requestId: 'r' }), 'delivery_id'],
+    [() => ana.retryDelivery({ deliveryId: 'x', requestId: '\0' }), 'request_id'],
+    [() => ana.sendTestNotification({ channel: Channel.SLACK, requestId: long }), 'request_id'],
+  ] as const)
+    await expect(call()).rejects.toMatchObject({
+      reason: 'INVALID_REQUEST',
+      options: { fields: [{ field, description: expect.stringContaining('characters') }] },
+    })
+})
+
+it('refuses more channels than there are without a word on each', async () => {
+  const channels = Array.from({ length: 20_000 }, () => ({ channel: Channel.UNSPECIFIED, enabled: true }))
+  await expect(instance.as('ana').putPreferences({ preferences: { channels } })).rejects.toMatchObject({
+    reason: 'INVALID_REQUEST',
+  })
+})
+
 it('marks some or all as read, and only those of the calling user', async () => {
   await tellMany('ana', 3)
   await tell('rui')

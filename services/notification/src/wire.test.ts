@@ -119,3 +119,11 @@ it('names every other fault at once', () => {
     'preferences.channels',
   ])
 })
+
+it('keeps an event type once, however often it is written', () => {
+  const eventTypes = Array.from({ length: 1_000 }, () => 'docmesh.analysis.v1.AnalysisFailed')
+  const channels = [{ channel: Channel.IN_APP, enabled: true, eventTypes }]
+  expect(preferencesFrom(Preferences.fromPartial({ channels }), nothing).channels).toMatchObject([
+    { eventTypes: ['docmesh.analysis.v1.AnalysisFailed'] },
+  ])
+})

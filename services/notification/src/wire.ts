@@ -109,6 +109,9 @@ export function preferencesFrom(message: PreferencesMessage | undefined, present
   }
   if (!message) throw invalidRequest([{ field: 'preferences', description: 'write the preferences' }])
   const { locale, quietHours } = message
+  // A fault for each of thousands would not fit into an answer.
+  if (message.channels.length > CHANNELS.length)
+    throw invalidRequest([{ field: 'preferences.channels', description: 'name each once' }])
   check(locale === '' || /^(pt|en)(-[A-Za-z0-9]{1,8})*$/.test(locale), 'locale', 'write pt-BR, en or nothing')
   const digest = digestOf(message.digest)
   check(digest !== undefined, 'digest', 'write OFF, HOURLY or DAILY')
@@ -142,13 +145,13 @@ function channelFrom(message: ChannelPreferenceMessage, present: Present, check:
     'event_types',
     `write ${EVENT_TYPES.join(', ')} or nothing for all`,
   )
-  if (channel === undefined) return { channel: 'in_app', enabled, destination: '', eventTypes }
+  if (channel === undefined) return { channel: 'in_app', enabled, destination: '', eventTypes: [] }
   const destination = unmask(channel, message.destination, present)
   const effective = destination || (present.defaults[channel] ?? '')
   const isNeeded = enabled || destination !== ''
   const fault = isNeeded ? destinationFault(channel, effective) : ''
   check(fault === '', 'destination', fault)
-  return { channel, enabled, destination, eventTypes }
+  return { channel, enabled, destination, eventTypes: [...new Set(eventTypes)] }
 }
 
 function unmask(channel: Channel, destination: string, { stored, defaults }: Present): string {

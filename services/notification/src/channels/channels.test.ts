@@ -24,6 +24,12 @@ describe('webhook', () => {
   const verify = ({ headers, body }: HttpRequest, now: Date): boolean =>
     verifyWebhook(SECRET, headers, Buffer.from(body), now.getTime())
 
+  it('signs with the secret as its user wrote it', () => {
+    const secret = 'a<b>"c`%22#d|e^f?'
+    const { headers, body } = request(claimedOf({ destination: `https://example.com/hook#${secret}` }))
+    expect(verifyWebhook(secret, headers, Buffer.from(body), clock().getTime())).toBe(true)
+  })
+
   it('tells programs the notification and the event', () => {
     expect(json(request(claimed))).toEqual({
       deliveryId: claimed.id,

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
+import { openEmail } from '../email.ts'
 import type { HttpAnswer } from '../http-post.ts'
 import { ForbiddenDestination } from '../network-guard.ts'
 import { claimedOf } from './claimed.fixture.ts'
 import { httpSender, retryAfterOf } from './http-sender.ts'
+import { webhook } from './webhook.ts'
 
 const NOW = new Date('2026-11-10T12:00:00Z')
 const SECRET_URL = 'https://hooks.example.com:443/services/s3cret'
@@ -83,6 +85,14 @@ describe('a connection', () => {
       error: 'no',
     })
   })
+})
+
+it('takes no host that a user names for the mail server', () => {
+  const email = openEmail({ url: 'smtp://mail.test', from: 'a@b.test', linkOf: () => '' })
+  const deps = { clock: () => NOW, post: () => Promise.reject(new Error('not sent')) }
+  const web = httpSender(webhook({ clock: () => NOW, linkOf: () => '' }), deps)
+  for (const host of ['smtp', 'SMTP', 'smtp:', 'smtp:443'])
+    expect(web.server(`https://${host}/#sixteen-letters!`)).not.toBe(email.server('ana@example.com'))
 })
 
 it('waits as long as it is asked to, but no longer than an hour', () => {
