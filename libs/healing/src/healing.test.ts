@@ -230,6 +230,65 @@ describe('healing', () => {
     expect(world.told()).toContain('started health/a restart')
   })
 
+  it('leaves alone what another check explains that failed only once', async () => {
+    const database = patient('database', { name: 'database' })
+    const instance = patient('a', { explainedBy: ['database/database'] })
+    const world = healingWorld(fakeClock(), {
+      lingerMs: 20_000,
+      actions: [doing('restart', () => {})],
+      strategies: strategy(['restart']),
+    })
+    world.healing.watch(database.check)
+    world.healing.watch(instance.check)
+    await world.advance(5_000)
+    database.state.well = false
+    instance.state.well = false
+    await world.advance(1_000)
+    database.state.well = true
+    await world.advance(15_000) // the instance looks again only now
+    instance.state.well = true
+    await world.advance(10_000)
+    expect(world.told()).toEqual([])
+  })
+
+  it('counts from the last failure, one that was no news too, how long all has been well', async () => {
+    const { state, check } = patient()
+    const done: string[] = []
+    const rollback = async () => void done.push('removed')
+    const world = healingWorld(fakeClock(), {
+      actions: [doing('add-instance', () => (state.well = true), { undoAfterMs: 60_000, rollback })],
+      strategies: strategy(['add-instance']),
+    })
+    world.healing.watch(check)
+    state.well = false
+    await world.advance(40_000)
+    state.well = false
+    await world.advance(1_000)
+    state.well = true
+    await world.advance(40_000)
+    expect(done).toEqual([])
+    await world.advance(30_000)
+    expect(done).toEqual(['removed'])
+  })
+
+  it('does nothing more for a check that is no longer watched, and calls nobody for it', async () => {
+    const { state, check } = patient()
+    const done: string[] = []
+    const world = healingWorld(fakeClock(), {
+      actions: [doing('first', () => done.push('first')), doing('second', () => done.push('second'))],
+      strategies: strategy(['first'], ['second']),
+    })
+    const end = world.healing.watch(check)
+    state.well = false
+    await world.advance(3_000)
+    expect(done).toEqual(['first'])
+    end()
+    await world.advance(60_000)
+    expect(done).toEqual(['first'])
+    expect(world.told()).toEqual(['checked health/a failing', 'started health/a first'])
+    expect(world.clock.pending()).toBe(0)
+  })
+
   it('takes back an instance that was added, when all has been well for long', async () => {
     const { state, check } = patient()
     const done: string[] = []

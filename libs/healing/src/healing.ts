@@ -29,7 +29,10 @@ export interface HealingDeps {
 }
 
 export interface Healing {
-  /** Runs a check from now on, at once and then at its interval; the answer ends it. Throws RangeError. */
+  /**
+   * Runs a check from now on, at once and then at its interval; the answer ends it, and what is being done about it.
+   * Throws RangeError.
+   */
   watch(check: HealthCheck): () => void
   /** Recoveries that have ended, oldest first. */
   history(): readonly Recovery[]
@@ -72,8 +75,7 @@ export function createHealing(
   const watched = new Map<string, Watched>()
   const busy = new Map<string, Promise<void>>()
   const past: Recovery[] = []
-  const stopping = new AbortController()
-  const { signal } = stopping
+  let stopped = false
 
   function note(subject: Watched, result: CheckResult): void {
     if (!noteResult(subject, result, now())) return
@@ -88,22 +90,21 @@ export function createHealing(
     })
 
   function consider(subject: Watched): void {
-    const { target } = subject.check
-    if (signal.aborted || subject.ended.signal.aborted || busy.has(target)) return
+    if (subject.ended.signal.aborted || busy.has(subject.check.target)) return
     if (subject.unhealthy) {
-      if (now() >= subject.restUntilMs && !explained(subject)) occupy(target, mend(subject))
+      if (now() >= subject.restUntilMs && !explained(subject)) occupy(subject, mend(subject))
       return
     }
     const wellForMs = now() - subject.mendedAtMs
     if (wellForMs >= cap.windowMs) subject.recoveries = 0
     const [due] = [...subject.undo].filter(({ undoAfterMs = 0 }) => wellForMs >= undoAfterMs)
-    if (due) occupy(target, undo(subject, due))
+    if (due) occupy(subject, undo(subject, due))
   }
 
-  function occupy(target: string, work: Promise<void>): void {
+  function occupy({ check: { target }, ended }: Watched, work: Promise<void>): void {
     const done = work
       .catch((error: unknown) => {
-        if (!signal.aborted) throw error
+        if (!ended.signal.aborted) throw error
       })
       .finally(() => busy.delete(target))
     busy.set(target, done)
@@ -144,7 +145,7 @@ export function createHealing(
           if (action.rollback && action.undoAfterMs !== undefined) subject.undo.add(action)
         },
       },
-      signal,
+      subject.ended.signal,
     )
     subject.recoveries++
     const restMs = outcome.kind === 'healed' ? rest(subject.recoveries) : cap.windowMs
@@ -158,7 +159,7 @@ export function createHealing(
     return result
   }
 
-  async function undo({ check, undo: pending }: Watched, action: RecoveryAction): Promise<void> {
+  async function undo({ check, ended, undo: pending }: Watched, action: RecoveryAction): Promise<void> {
     if (!cap.take(check.target)) return
     pending.delete(action)
     const id = ids()
@@ -167,9 +168,9 @@ export function createHealing(
     onEvent({ kind: 'started', recoveryId: id, check: checkId(check), action: name })
     let outcome: Outcome = { kind: 'healed', detail: `${name}: ${checkId(check)} has passed for long` }
     try {
-      await within(actionTimeoutMs, after, signal, async (own) => action.rollback?.(check.target, own))
+      await within(actionTimeoutMs, after, ended.signal, async (own) => action.rollback?.(check.target, own))
     } catch (error) {
-      signal.throwIfAborted()
+      ended.signal.throwIfAborted()
       outcome = { kind: 'escalated', detail: `${name} failed for ${checkId(check)}: ${messageOf(error)}` }
     }
     remember({ id, check: checkId(check), actions: [name], startedAtMs, endedAtMs: now(), outcome })
@@ -208,14 +209,14 @@ export function createHealing(
         forget(subject)
         watched.delete(id)
       }
-      if (signal.aborted) return end
+      if (stopped) return end
       watched.set(id, subject)
       start(subject)
       return end
     },
     history: () => past,
     async stop() {
-      stopping.abort(new Error('healing has stopped'))
+      stopped = true
       for (const subject of watched.values()) forget(subject)
       watched.clear()
       await Promise.all(busy.values())

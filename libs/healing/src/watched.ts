@@ -9,7 +9,7 @@ export interface Watched {
   /** Failures in a row. */
   failures: number
   unhealthy: boolean
-  /** When it passed again after it was unhealthy. */
+  /** When it passed again after it had failed, were it once. */
   mendedAtMs: number
   /** Recoveries since it last was well for a whole window. */
   recoveries: number
@@ -33,10 +33,10 @@ export const createWatched = (check: Required<HealthCheck>): Watched => ({
 
 /** Counts a result. Returns whether the health changed: `failuresBefore` failures in a row, or one pass. */
 export function noteResult(subject: Watched, { healthy }: CheckResult, atMs: number): boolean {
+  if (healthy && subject.failures > 0) subject.mendedAtMs = atMs
   subject.failures = healthy ? 0 : subject.failures + 1
   const unhealthy = subject.unhealthy ? !healthy : subject.failures >= subject.check.failuresBefore
   if (unhealthy === subject.unhealthy) return false
   subject.unhealthy = unhealthy
-  if (!unhealthy) subject.mendedAtMs = atMs
   return true
 }

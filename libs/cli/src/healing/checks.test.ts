@@ -67,6 +67,11 @@ describe('the health of an instance', () => {
     expect(await ask('health', state)).toEqual({ healthy: false, detail: 'it is restarting' })
   })
 
+  it.each(['stopping', 'stopped'] as const)('is nobody’s trouble once it is %s for good', async (kind) => {
+    for (const name of ['health', 'lease', 'event-loop', 'memory'])
+      expect(await ask(name, { kind }, {}, { memoryBytes: 1 })).toEqual({ healthy: true, detail: '' })
+  })
+
   it('fails when nothing answers', async () => {
     await expect(ask('health', { ...ready, adminAddress: '127.0.0.1:1' })).rejects.toThrow()
   })

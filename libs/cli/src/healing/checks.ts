@@ -76,7 +76,7 @@ export function instanceChecks(
     if (state.kind !== 'ready') return undefined
     return (await listed()).find(({ registration }) => registration?.instanceId === state.instanceId)
   }
-  return [
+  const checks: readonly HealthCheck[] = [
     {
       ...common,
       name: 'health',
@@ -118,7 +118,15 @@ export function instanceChecks(
       },
     },
   ]
+  return checks.map((check) => ({
+    ...check,
+    run: async (signal) => (isLeaving(process) ? well : check.run(signal)),
+  }))
 }
+
+/** Nobody mends what was stopped for good. */
+const isLeaving = (process: MendableProcess): boolean =>
+  ['stopping', 'stopped'].includes(process.state().kind)
 
 interface Report {
   readonly checks?: readonly { readonly name: string; readonly state: string; readonly error?: string }[]

@@ -19,7 +19,6 @@ beforeEach(() => {
   restartDelays = []
   drained = []
   supervisor = createSupervisor({
-    readyTimeoutMs: 2_000,
     onChange({ state }) {
       const current = state()
       if (current.kind === 'restarting') restartDelays.push(current.delayMs)
@@ -62,10 +61,10 @@ it('adds an instance under a free name, and removes it', async () => {
 })
 
 it('leaves nothing behind of an instance that does not become ready', async () => {
-  await supervisor.start([specOf('mute', 'mute')])
+  supervisor = createSupervisor({ readyTimeoutMs: 1_000 })
   const fleet = fleetOver()
-  await expect(fleet.add('mute', signal)).rejects.toThrow('mute-2 was not ready after 2 s')
-  expect(await names(fleet)).toEqual(['mute'])
+  await expect(fleet.add('mute', signal)).rejects.toThrow('mute-2 was not ready after 1 s')
+  expect(await names(fleet)).toEqual([])
 })
 
 it('restarts an instance and is done when it takes calls', async () => {
@@ -88,6 +87,18 @@ it('keeps callers from an instance for a while, but never from the only one of i
     'analysis is the only instance of analysis',
   )
   expect(starts()).toEqual(expect.arrayContaining(['document-1', 'document-1', 'document-2', 'analysis']))
+})
+
+it('restarts nothing when it is told to stop while callers hear of it', async () => {
+  await supervisor.start([specOf('document', 'document-1'), specOf('document', 'document-2')])
+  const stopping = new AbortController()
+  const drain = () => {
+    stopping.abort(new Error('healing has stopped'))
+    return Promise.reject(new Error('the call was cancelled'))
+  }
+  const fleet = localFleet({ supervisor, postgres: undefined, specOf, drain })
+  await expect(fleet.openCircuit('document-1', 700, stopping.signal)).rejects.toThrow('healing has stopped')
+  expect(supervisor.processes().map(({ state }) => state().kind)).toEqual(['ready', 'ready'])
 })
 
 it('has the database in the fleet when it runs it', async () => {

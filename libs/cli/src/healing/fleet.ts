@@ -71,6 +71,7 @@ export function localFleet({ supervisor, postgres, specOf, drain }: LocalFleetDe
       const state = process.state()
       // A frozen instance cannot say itself that it goes; and if the registry does not hear, its callers notice.
       if (state.kind === 'ready' && state.instanceId) await drain(state.instanceId, signal).catch(() => {})
+      signal.throwIfAborted()
       await process.restart(forMs)
     },
   }

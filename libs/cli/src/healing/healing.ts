@@ -11,7 +11,7 @@ import {
 import { openPostgres } from '@docmesh/postgres'
 import { createClient, durationOf, grpcJsClient, sendOver } from '@docmesh/rpc'
 import { allInstances } from '../commands/services.ts'
-import type { ProcessSpec } from '../supervised-process.ts'
+import type { MendableProcess, ProcessSpec } from '../supervised-process.ts'
 import type { Supervisor } from '../supervisor.ts'
 import { type CheckOptions, type CheckSources, instanceChecks, sharedChecks } from './checks.ts'
 import { localFleet } from './fleet.ts'
@@ -100,22 +100,22 @@ export async function startHealing(
 
   const sources: CheckSources = { dataDir, ping: () => db.ping(), listed: () => allInstances(registry) }
   for (const check of sharedChecks(options, sources)) healing.watch(check)
-  const watches = new Map<string, readonly (() => void)[]>()
-  /** Processes come and go: by this healing. */
+  const watches = new Map<MendableProcess, readonly (() => void)[]>()
+  /** Processes come and go, by this healing, and names are given again; one is watched from its first readiness on. */
   function follow(): void {
-    const running = new Map(supervisor.processes().map((process) => [process.spec.name, process]))
-    for (const [name, ends] of watches) {
-      if (running.has(name)) continue
+    const running = supervisor.processes()
+    for (const [process, ends] of watches) {
+      if (running.includes(process)) continue
       for (const end of ends) end()
-      watches.delete(name)
+      watches.delete(process)
     }
-    for (const [name, process] of running) {
-      if (!watches.has(name)) {
-        watches.set(
-          name,
-          instanceChecks(process, options, sources).map((check) => healing.watch(check)),
-        )
-      }
+    for (const process of running) {
+      if (watches.has(process) || process.state().kind !== 'ready') continue
+      const checks = instanceChecks(process, options, sources)
+      watches.set(
+        process,
+        checks.map((check) => healing.watch(check)),
+      )
     }
   }
   follow()
