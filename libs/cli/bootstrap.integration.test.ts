@@ -5,6 +5,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   realpathSync,
   rmSync,
@@ -13,6 +14,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { eventually } from '@docmesh/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 
 const BOOTSTRAP = join(import.meta.dirname, 'bootstrap.mjs')
@@ -23,7 +25,8 @@ const fs = require('node:fs')
 fs.appendFileSync('npm-calls', process.argv.slice(2).join(' ') + '\\n')
 process.stdout.write('added 285 packages\\n')
 if (fs.existsSync('npm-fails')) process.exit(1)
-if (fs.existsSync('npm-is-slow')) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300)
+const moment = new Int32Array(new SharedArrayBuffer(4))
+while (fs.existsSync('npm-waits')) Atomics.wait(moment, 0, 0, 10)
 fs.mkdirSync('node_modules/.bin', { recursive: true })
 fs.rmSync('node_modules/.bin/node', { force: true })
 fs.symlinkSync(process.execPath, 'node_modules/.bin/node')
@@ -110,17 +113,23 @@ describe('bootstrap', () => {
   })
 
   it('installs once when started twice at the same time', async () => {
-    write('npm-is-slow', '')
-    const both = await Promise.all([run(['docmesh']), run(['docmesh'])])
-    expect(both.map(({ exitCode }) => exitCode)).toEqual([7, 7])
+    write('npm-waits', '')
+    const both = [launch(['docmesh']), launch(['docmesh'])]
+    await eventually(() =>
+      expect(both.map(({ err }) => err()).join('')).toMatch(/process \d+ installs the packages already/),
+    )
+    rmSync(join(root, 'npm-waits'))
+    expect(await Promise.all(both.map(({ exitCode }) => exitCode))).toEqual([7, 7])
     expect(npmCalls()).toHaveLength(1)
-    expect(both.map(({ err }) => err).join('')).toMatch(/process \d+ installs the packages already/)
   })
 
-  it('takes over the lock of a process that died', async () => {
-    write('.docmesh/install.lock', String(2 ** 22 + 1))
+  it.each([
+    ['a process that died', 2 ** 22 + 1],
+    ['a process whose pid another has now', process.pid],
+  ])('takes over the lock of %s', async (_, pid) => {
+    write(`.docmesh/installing/${pid}-1`, '')
     expect(await run(['docmesh'])).toMatchObject({ exitCode: 7 })
-    expect(existsSync(join(root, '.docmesh/install.lock'))).toBe(false)
+    expect(readdirSync(join(root, '.docmesh'))).toEqual([])
   })
 
   it('ends with 5 and what to do when npm fails, and gives the lock back', async () => {
@@ -128,7 +137,7 @@ describe('bootstrap', () => {
     const { exitCode, out, err } = await run(['docmesh'])
     expect({ exitCode, out }).toEqual({ exitCode: 5, out: '' })
     expect(err).toContain('docmesh: npm install ended with 1 (read its message above')
-    expect(existsSync(join(root, '.docmesh/install.lock'))).toBe(false)
+    expect(readdirSync(join(root, '.docmesh'))).toEqual([])
   })
 
   it('hands `start` on as a command', async () => {

@@ -1,7 +1,18 @@
 // `npm start`, `npm test` and `npm run docmesh` begin here, on any Node from 18 and before anything is installed:
 // installs what the lock file says when it is not there, then hands over to Node 24. stdout belongs to the child alone.
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { constants } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -9,13 +20,11 @@ import { fileURLToPath } from 'node:url'
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
 const BIN = join(ROOT, 'node_modules', '.bin')
 const INSTALLED = join(ROOT, 'node_modules', '.package-lock.json')
-const LOCK = join(ROOT, '.docmesh', 'install.lock')
+const LOCK = join(ROOT, '.docmesh', 'installing')
 const MAIN = join(ROOT, 'libs', 'cli', 'src', 'main.ts')
 const WANTED_MAJOR = 24
 const POLL_MS = 200
 const ORPHAN_POLL_MS = 500
-/** A lock without a pid in it was made this very moment, or its maker died in between. */
-const NEWBORN_MS = 5_000
 
 const TARGETS = {
   start: (args) => [MAIN, 'start', ...args],
@@ -54,38 +63,68 @@ function run(command, args, options) {
   })
 }
 
-function holderOfLock() {
-  let pid
+/** When a process began, in ticks of the machine: pids are used again. Empty where the system does not tell. */
+function birthOf(pid) {
   try {
-    pid = Number(readFileSync(LOCK, 'utf8'))
+    const [, fields = ''] = /^.*\) (.*)/s.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')) ?? []
+    return fields.split(' ')[19] ?? ''
   } catch {
-    return undefined
+    return ''
   }
-  if (!pid) return Date.now() - modified(LOCK) < NEWBORN_MS ? 'another process' : undefined
+}
+
+const nameOf = (pid) => `${pid}-${birthOf(pid)}`
+
+function lives(name) {
+  const pid = Number.parseInt(name, 10)
   try {
     process.kill(pid, 0)
   } catch (error) {
-    if (error.code === 'ESRCH') return undefined
+    if (error.code === 'ESRCH') return false
   }
-  return pid === process.pid ? undefined : `process ${pid}`
+  return pid !== process.pid && nameOf(pid) === name
 }
 
+function holders() {
+  try {
+    return readdirSync(LOCK)
+  } catch {
+    return []
+  }
+}
+
+/**
+ * The lock is a folder with one file, named after its holder. A folder with something in it cannot be replaced, and what a
+ * dead process left is removed by its name: so nobody takes away what another has just taken.
+ */
 async function lock() {
-  mkdirSync(dirname(LOCK), { recursive: true })
+  const draft = `${LOCK}-${nameOf(process.pid)}`
+  mkdirSync(draft, { recursive: true })
+  writeFileSync(join(draft, nameOf(process.pid)), '')
   for (let told = false; ; ) {
     try {
-      writeFileSync(LOCK, String(process.pid), { flag: 'wx' })
+      renameSync(draft, LOCK)
       return
     } catch (error) {
-      if (error.code !== 'EEXIST') throw error
+      if (!['ENOTEMPTY', 'EEXIST'].includes(error.code)) throw error
     }
-    const holder = holderOfLock()
-    if (!holder) rmSync(LOCK, { force: true })
+    const found = holders()
+    const holder = found.find(lives)
+    if (!holder) for (const name of found) rmSync(join(LOCK, name), { force: true })
     else {
-      if (!told) say(`${holder} installs the packages already; waiting for it`)
+      if (!told) say(`process ${Number.parseInt(holder, 10)} installs the packages already; waiting for it`)
       told = true
       await sleep(POLL_MS)
     }
+  }
+}
+
+function unlock() {
+  rmSync(join(LOCK, nameOf(process.pid)), { force: true })
+  try {
+    rmdirSync(LOCK)
+  } catch {
+    // Somebody who waited has it by now.
   }
 }
 
@@ -113,7 +152,7 @@ async function install() {
     if (code !== 0) throw new Error(`npm install ended with ${code} (read its message above, then try again)`)
     utimesSync(INSTALLED, new Date(), new Date()) // npm leaves it alone when there was nothing to do
   } finally {
-    rmSync(LOCK, { force: true })
+    unlock()
   }
 }
 

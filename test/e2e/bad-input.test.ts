@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { openPostgres } from '@docmesh/postgres'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fixture } from './analyze.ts'
-import { type Fleet, startFleet } from './fleet.ts'
+import { type Fleet, START_MS, startFleet } from './fleet.ts'
 
 const root = join(import.meta.dirname, '../..')
 const folder = mkdtempSync(join(tmpdir(), 'docmesh-bad-input-'))
@@ -13,7 +13,7 @@ let fleet: Fleet
 
 beforeAll(async () => {
   fleet = await startFleet({ env: { DOCUMENT_MAX_BYTES: '200000' } })
-})
+}, START_MS)
 afterAll(async () => {
   rmSync(folder, { recursive: true, force: true })
   await fleet[Symbol.asyncDispose]()

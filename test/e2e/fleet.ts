@@ -33,6 +33,9 @@ export interface Fleet extends AsyncDisposable {
   one(service: ServiceName): Instance
 }
 
+/** Time that a test gives a fleet to start: on a machine that has much else to do, each process takes seconds. */
+export const START_MS = 180_000
+
 export interface FleetOptions {
   /** Default: one of each. */
   readonly instances?: Partial<Record<ServiceName, number>>

@@ -5,12 +5,12 @@ import { openPostgres } from '@docmesh/postgres'
 import { eventually } from '@docmesh/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { analyze, upload } from './analyze.ts'
-import { type Fleet, startFleet } from './fleet.ts'
+import { type Fleet, START_MS, startFleet } from './fleet.ts'
 
 let fleet: Fleet
 beforeAll(async () => {
   fleet = await startFleet({ instances: { registry: 2, document: 2 } })
-})
+}, START_MS)
 afterAll(() => fleet?.[Symbol.asyncDispose]())
 
 const main = join(import.meta.dirname, '../../libs/cli/src/main.ts')

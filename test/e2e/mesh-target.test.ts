@@ -7,7 +7,7 @@ import { eventually } from '@docmesh/testing'
 import * as grpc from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Fleet, startFleet } from './fleet.ts'
+import { type Fleet, START_MS, startFleet } from './fleet.ts'
 
 const root = join(import.meta.dirname, '../..')
 const releases: (() => unknown)[] = []
@@ -17,7 +17,7 @@ beforeAll(async () => {
   fleet = await startFleet({ instances: { document: 2, analysis: 0, notification: 0 } })
   releases.push(() => fleet[Symbol.asyncDispose]())
   releases.push(installMeshTarget({ registryTargets: fleet.registryTarget.split(',') }))
-})
+}, START_MS)
 afterAll(async () => {
   for (const release of releases.splice(0).reverse()) await release()
 })

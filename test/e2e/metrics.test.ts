@@ -1,11 +1,17 @@
 import { AnalysisState } from '@docmesh/contracts/analysis/v1/analysis'
 import { eventually } from '@docmesh/testing'
-import { expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { analyze, fixture, upload } from './analyze.ts'
-import { startFleet } from './fleet.ts'
+import { type Fleet, START_MS, startFleet } from './fleet.ts'
+
+let fleet: Fleet
+
+beforeAll(async () => {
+  fleet = await startFleet()
+}, START_MS)
+afterAll(() => fleet?.[Symbol.asyncDispose]())
 
 it('one analysis can be followed in the metrics of the services that did it', async () => {
-  await using fleet = await startFleet()
   const scrape = async (service: 'document' | 'analysis' | 'notification'): Promise<string> =>
     (await fetch(`http://${fleet.one(service).adminAddress}/metrics`)).text()
   const document = await upload(fleet.mesh, 'contract.pdf', fixture('sample-contract.pdf'))

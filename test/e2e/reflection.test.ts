@@ -1,15 +1,15 @@
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Fleet, type ServiceName, startFleet } from './fleet.ts'
+import { type Fleet, type ServiceName, START_MS, startFleet } from './fleet.ts'
 
 const buf = join(import.meta.dirname, '../../node_modules/.bin/buf')
 let fleet: Fleet
 
 beforeAll(async () => {
   fleet = await startFleet()
-})
-afterAll(() => fleet[Symbol.asyncDispose]())
+}, START_MS)
+afterAll(() => fleet?.[Symbol.asyncDispose]())
 
 /** A call as grpcurl would make it: the program knows nothing of the protos but what the server tells. */
 function curl(address: string, method: string, ...args: string[]): unknown {

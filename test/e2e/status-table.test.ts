@@ -2,8 +2,15 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DiagnosticsServiceDefinition } from '@docmesh/contracts/ops/v1/diagnostics'
 import { createClient, grpcJsClient, sendOver } from '@docmesh/rpc'
-import { expect, it } from 'vitest'
-import { type ServiceName, startFleet } from './fleet.ts'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { type Fleet, type ServiceName, START_MS, startFleet } from './fleet.ts'
+
+let fleet: Fleet
+
+beforeAll(async () => {
+  fleet = await startFleet()
+}, START_MS)
+afterAll(() => fleet?.[Symbol.asyncDispose]())
 
 const SERVICES: readonly ServiceName[] = ['registry', 'document', 'analysis', 'notification']
 
@@ -20,7 +27,6 @@ function methodsOfReadme(): Map<string, Set<string>> {
 }
 
 it('the status table of the README names exactly the methods that answer UNIMPLEMENTED', async () => {
-  await using fleet = await startFleet()
   const actual = new Map<string, Set<string>>()
   for (const service of SERVICES) {
     const connection = grpcJsClient.connect(fleet.one(service).address)

@@ -3,15 +3,15 @@ import * as grpc from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fixture } from './analyze.ts'
-import { type Fleet, startFleet } from './fleet.ts'
+import { type Fleet, START_MS, startFleet } from './fleet.ts'
 
 const proto = join(import.meta.dirname, '../../proto')
 let fleet: Fleet
 
 beforeAll(async () => {
   fleet = await startFleet()
-})
-afterAll(() => fleet[Symbol.asyncDispose]())
+}, START_MS)
+afterAll(() => fleet?.[Symbol.asyncDispose]())
 
 type Stock = grpc.Client & Record<string, (...args: never[]) => grpc.ClientWritableStream<unknown>>
 

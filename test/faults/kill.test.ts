@@ -4,7 +4,7 @@ import { openPostgres } from '@docmesh/postgres'
 import { eventually } from '@docmesh/testing'
 import { describe, expect, it } from 'vitest'
 import { analyze, upload } from '../e2e/analyze.ts'
-import { type ServiceName, startFleet } from '../e2e/fleet.ts'
+import { type ServiceName, START_MS, startFleet } from '../e2e/fleet.ts'
 
 const ANALYSES = 10
 const TWO_OF_EACH = { registry: 2, document: 2, analysis: 2, notification: 2 }
@@ -58,6 +58,6 @@ describe('two instances of each service, kill -9 of one while ten analyses run',
         { timeoutMs: 15_000 },
       )
     },
-    60_000,
+    START_MS,
   )
 })

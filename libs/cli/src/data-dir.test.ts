@@ -1,4 +1,6 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -24,16 +26,25 @@ describe('dataDirOf', () => {
   })
 })
 
-describe('mesh.json', () => {
+describe('the state of the mesh on a data folder', () => {
   let folder: string
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'docmesh-cli-'))
   })
   afterEach(() => rmSync(folder, { recursive: true }))
 
-  const write = (state: Partial<MeshState>): void =>
-    writeFileSync(join(folder, 'mesh.json'), JSON.stringify(state))
-  const ofAnother = { pid: process.ppid, registry: '127.0.0.1:7400', startedAt: 'now', open: true }
+  const writeText = (text: string): void => {
+    mkdirSync(join(folder, 'mesh'))
+    writeFileSync(join(folder, 'mesh', 'one.json'), text)
+  }
+  const write = (state: Partial<MeshState>): void => writeText(JSON.stringify(state))
+  const ofAnother = {
+    pid: process.ppid,
+    birth: '',
+    registry: '127.0.0.1:7400',
+    startedAt: 'now',
+    open: true,
+  }
   const DEAD_PID = 2 ** 22 + 1 // above what Linux gives to processes
 
   it('shows the mesh of a process that lives', () => {
@@ -51,25 +62,59 @@ describe('mesh.json', () => {
     expect(readMeshState(folder)).toBeUndefined()
   })
 
+  it('is ignored when its pid has gone to a process that began at another time', () => {
+    write({ ...ofAnother, birth: 'before the machine was restarted' })
+    expect(readMeshState(folder)).toBeUndefined()
+    expect(claimDataDir(folder, '127.0.0.1:1').kind).toBe('claimed')
+  })
+
   it.each(['', '{', 'null', '{"pid":1}'])('is ignored when it holds %j', (text) => {
-    writeFileSync(join(folder, 'mesh.json'), text)
+    writeText(text)
     expect(readMeshState(folder)).toBeUndefined()
   })
 
   it('is not taken from a mesh that lives', () => {
     write(ofAnother)
     expect(claimDataDir(folder, '127.0.0.1:1')).toEqual({ kind: 'held', holder: ofAnother })
+    expect(readMeshState(folder)).toEqual(ofAnother)
   })
 
   it('is taken over from a dead mesh, opened to others when ready, and gone at the end', () => {
     write({ ...ofAnother, pid: DEAD_PID })
     const claim = claimDataDir(folder, '127.0.0.1:7455')
     if (claim.kind !== 'claimed') throw new Error('held by a dead process')
-    const state = (): MeshState => JSON.parse(readFileSync(join(folder, 'mesh.json'), 'utf8'))
-    expect(state()).toMatchObject({ pid: process.pid, registry: '127.0.0.1:7455', open: false })
+    const states = (): MeshState[] =>
+      readdirSync(join(folder, 'mesh')).map((name) =>
+        JSON.parse(readFileSync(join(folder, 'mesh', name), 'utf8')),
+      )
+    expect(states()).toMatchObject([{ pid: process.pid, registry: '127.0.0.1:7455', open: false }])
     claim.open()
-    expect(state()).toMatchObject({ pid: process.pid, open: true })
+    expect(states()).toMatchObject([{ pid: process.pid, open: true }])
     claim.release()
-    expect(state).toThrow('ENOENT')
+    expect(states()).toEqual([])
+    expect(readdirSync(folder)).toEqual(['mesh'])
+  })
+
+  it('goes to one of several that find it dead at the same moment', async () => {
+    const children = Array.from({ length: 4 }, () => fork(new URL('claim.fixture.ts', import.meta.url)))
+    const claims = (dataDir: string): Promise<string[]> =>
+      Promise.all(
+        children.map(async (child) => {
+          const answered = once(child, 'message')
+          child.send(dataDir)
+          return String((await answered)[0])
+        }),
+      )
+    try {
+      for (let round = 0; round < 150; round++) {
+        const dataDir = join(folder, String(round))
+        mkdirSync(join(dataDir, 'mesh'), { recursive: true })
+        const dead = { ...ofAnother, pid: DEAD_PID }
+        writeFileSync(join(dataDir, 'mesh', 'dead.json'), JSON.stringify(dead))
+        expect((await claims(dataDir)).sort()).toEqual(['claimed', 'held', 'held', 'held'])
+      }
+    } finally {
+      for (const child of children) child.kill()
+    }
   })
 })

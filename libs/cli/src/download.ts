@@ -67,11 +67,12 @@ async function openTarget(output: string | undefined, documentName: string, io: 
     const file = await open(name, output === undefined ? 'wx' : 'w')
     return {
       name,
-      write: (chunk) => file.write(chunk),
+      write: (chunk) => file.writeFile(chunk), // where it stands, and all of it: `write` may take a part
       close: () => file.close(),
       async discard() {
+        const isOurs = (await file.stat()).isFile() // and no device, such as /dev/null
         await file.close()
-        await rm(name, { force: true })
+        if (isOurs) await rm(name, { force: true })
       },
     }
   } catch (cause) {

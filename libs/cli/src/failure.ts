@@ -1,5 +1,6 @@
 import { Code, ERRORS, type FieldViolation, type Reason, RpcError } from '@docmesh/rpc'
 import { EXIT, type ExitCode } from './exit-codes.ts'
+import { plain } from './render/text.ts'
 
 /** A failure that the command line found itself; whatever a service said stays an RpcError. */
 export class CliError extends Error {
@@ -81,7 +82,7 @@ export function failureOf(error: unknown, interrupted = false): Failure {
     const fields = error.reason === 'INVALID_REQUEST' ? (error.options.fields ?? []) : []
     return {
       exitCode: exitCodeOf(error),
-      what: fields.length > 0 ? 'the request is not valid' : error.message,
+      what: fields.length > 0 ? 'the request is not valid' : plain(error.message),
       hint: withWait(helpFor(error.reason), retryAfterMs),
       fields,
     }

@@ -1,7 +1,7 @@
 export interface Interrupt {
   readonly signal: AbortSignal
-  /** Called for every signal of the system that asks the process to end. */
-  ask(name: string): void
+  /** Called for everything that asks the process to end, such as a signal of the system. `reason` is that of our signal. */
+  ask(name: string, reason?: Error): void
   /** Adds what an insisting ask does, before what was added earlier. */
   onInsist(fn: () => void): void
 }
@@ -16,10 +16,10 @@ export function createInterrupt(now: () => number, { echoMs = 1_000 }: { echoMs?
   let firstMs: number | undefined
   return {
     signal: asked.signal,
-    ask(name) {
+    ask(name, reason = new DOMException(`${name} received`, 'AbortError')) {
       if (firstMs === undefined) {
         firstMs = now()
-        asked.abort(new DOMException(`${name} received`, 'AbortError'))
+        asked.abort(reason)
       } else if (now() - firstMs >= echoMs) for (const insist of insistences.toReversed()) insist()
     },
     onInsist: (fn) => void insistences.push(fn),

@@ -19,6 +19,24 @@ export interface Io {
   onInsist(fn: () => void): void
 }
 
+/** Why our signal aborts when nobody takes what is written to stdout: no more is to be done, and nothing to be said. */
+export class OutputGone extends Error {
+  override readonly name = 'OutputGone'
+}
+
+/** What `work` resolves with. @throws the reason of `signal` as soon as that aborts. */
+export const unlessAborted = <T>(work: Promise<T>, signal: AbortSignal): Promise<T> =>
+  Promise.race([
+    work,
+    aborted(signal).then((): never => {
+      throw signal.reason
+    }),
+  ])
+
+/** All of `stdin`. @throws the reason of the signal as soon as that aborts. */
+export const readAll = async ({ stdin, signal }: Pick<Io, 'stdin' | 'signal'>): Promise<Buffer> =>
+  Buffer.concat(await unlessAborted(Array.fromAsync(stdin), signal))
+
 /** Resolves when `signal` aborts. */
 export const aborted = (signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => {

@@ -8,7 +8,8 @@ import { CliError } from './failure.ts'
 import { type LocalHealingOptions, startHealing } from './healing/healing.ts'
 import { MEMORY_ARGS } from './healing/memory.ts'
 import { type KeptPostgres, keepPostgres } from './healing/postgres.ts'
-import { aborted, type Io } from './io.ts'
+import { type Io, unlessAborted } from './io.ts'
+import { hostAndPort } from './parse.ts'
 import type { ProcessSpec, SupervisedProcess } from './supervised-process.ts'
 import { createSupervisor, type Supervisor } from './supervisor.ts'
 
@@ -117,17 +118,9 @@ async function startServices(
   await supervisor.start(Object.entries(instances).flatMap(([service, count]) => specs(service, count)))
 }
 
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const interrupted = aborted(signal).then(() => {
-    throw signal.reason
-  })
-  return Promise.race([work, interrupted as Promise<never>])
-}
-
 /** A registry that cannot listen would be restarted for ever; and its port may belong to another mesh. */
 async function refuseTakenPort(address: string): Promise<void> {
-  const colon = address.lastIndexOf(':')
-  const socket = connect({ host: address.slice(0, colon), port: Number(address.slice(colon + 1)) })
+  const socket = connect(hostAndPort(address))
   const taken = await new Promise<boolean>((resolve) => {
     socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
     socket.setTimeout(CONNECT_TIMEOUT_MS, () => resolve(false))

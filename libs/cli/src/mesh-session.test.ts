@@ -1,7 +1,10 @@
+import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import type { DocumentServiceDefinition } from '@docmesh/contracts/document/v1/document'
 import { DiagnosticsServiceDefinition, HealthState } from '@docmesh/contracts/ops/v1/diagnostics'
 import {
@@ -16,6 +19,8 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { fileNameOf } from './download.ts'
 import { connectMesh } from './mesh-session.ts'
 import { docmesh, serve } from './testing.fixture.ts'
+
+const MAIN = join(import.meta.dirname, 'main.ts')
 
 const releases: (() => unknown)[] = []
 afterEach(async () => {
@@ -120,6 +125,34 @@ describe('documents', () => {
     await run('documents', 'download', 'd-1', '--output', output)
     expect(readFileSync(output).equals(CONTENT)).toBe(true)
     expect((await run('documents', 'download', 'd-1', '--output', '-')).out).toBe(CONTENT.toString())
+  })
+
+  it('leaves alone what is no ordinary file when the download fails', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'docmesh-cli-'))
+    releases.push(() => rmSync(folder, { recursive: true }))
+    const output = join(folder, 'null')
+    symlinkSync('/dev/null', output)
+    const { exitCode } = await run(
+      ...['documents', 'download', 'd-1', '--document-version', '13', '--output', output],
+    )
+    expect({ exitCode, isThere: existsSync(output) }).toEqual({ exitCode: 5, isThere: true })
+  })
+
+  it('keeps no file that the disk took only a part of', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'docmesh-cli-'))
+    releases.push(() => rmSync(folder, { recursive: true }))
+    const output = join(folder, 'out.pdf')
+    const download = ['documents', 'download', 'd-1', '--output', output, '--registry', await mesh()]
+    // In blocks of 512 bytes: the last chunk fits in part.
+    const child = spawn('sh', ['-c', 'ulimit -f 190; exec "$@"', 'sh', process.execPath, MAIN, ...download], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    const [err, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')])
+    expect({ code, err, isThere: existsSync(output) }).toEqual({
+      code: 5,
+      err: expect.stringContaining('EFBIG'),
+      isThere: false,
+    })
   })
 
   it('keeps no file whose bytes differ from those stored', async () => {

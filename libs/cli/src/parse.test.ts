@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { addresses, duration, instances, pageSize } from './parse.ts'
+import { addresses, duration, hostAndPort, instances, pageSize } from './parse.ts'
 
 describe('duration', () => {
   it.each([
@@ -10,9 +10,12 @@ describe('duration', () => {
     ['2m', 120_000],
   ])('reads %s as %i ms', (text, ms) => expect(duration(text)).toBe(ms))
 
-  it.each(['', '0', '-1s', '1h', 's', 'soon', '1e3'])('refuses %j', (text) => {
-    expect(() => duration(text)).toThrow('write a time such as 30s')
-  })
+  it.each(['', '0', '-1s', '1h', 's', 'soon', '1e3', '9'.repeat(17), '9'.repeat(400)])(
+    'refuses %j',
+    (text) => {
+      expect(() => duration(text)).toThrow('write a time such as 30s')
+    },
+  )
 })
 
 describe('addresses', () => {
@@ -23,10 +26,18 @@ describe('addresses', () => {
     },
   )
 
-  it.each(['localhost', ':7400', 'host:', 'host:99999', 'host:1,', 'http://host:1'])('refuses %s', (text) => {
-    expect(() => addresses(text)).toThrow('write host:port')
-  })
+  it.each(['localhost', ':7400', 'host:', 'host:99999', 'host:1,', 'http://host:1', 'host:0'])(
+    'refuses %s',
+    (text) => {
+      expect(() => addresses(text)).toThrow('write host:port')
+    },
+  )
 })
+
+it.each([
+  ['127.0.0.1:7400', { host: '127.0.0.1', port: 7400 }],
+  ['[::1]:7400', { host: '::1', port: 7400 }],
+])('takes %s apart', (address, parts) => expect(hostAndPort(address)).toEqual(parts))
 
 describe('instances', () => {
   it('gives one process to a service that is not named', () => {

@@ -3,11 +3,15 @@ import { InvalidArgumentError } from 'commander'
 const DURATION = /^(\d+(?:\.\d+)?)(ms|s|m)?$/
 const UNIT_MS = { ms: 1, s: 1_000, m: 60_000 } as const
 
+/** What a duration of proto3 can say, 10,000 years. */
+const MAX_DURATION_MS = 315_576_000_000_000
+
 /** `500ms`, `30s`, `2m`; a bare number counts seconds. Returns milliseconds. */
 export function duration(text: string): number {
   const [, value, unit = 's'] = DURATION.exec(text) ?? []
   const ms = Number(value) * UNIT_MS[unit as keyof typeof UNIT_MS]
-  if (!(ms > 0)) throw new InvalidArgumentError('write a time such as 30s, 500ms or 2m')
+  if (!(ms > 0 && ms <= MAX_DURATION_MS))
+    throw new InvalidArgumentError('write a time such as 30s, 500ms or 2m')
   return ms
 }
 
@@ -25,10 +29,17 @@ export const pageSize = wholeNumber(1, 1_000)
 export function addresses(text: string): string {
   const fits = text.split(',').every((part) => {
     const [, port] = /^\s*(?:\[[0-9a-f:]+\]|[\w.-]+):(\d{1,5})\s*$/i.exec(part) ?? []
-    return port !== undefined && Number(port) < 65_536
+    return Number(port) > 0 && Number(port) < 65_536
   })
   if (!fits) throw new InvalidArgumentError('write host:port, for example 127.0.0.1:7400')
   return text
+}
+
+/** The parts of `host:port`, without the brackets of an IPv6 address. */
+export function hostAndPort(address: string): { readonly host: string; readonly port: number } {
+  const colon = address.lastIndexOf(':')
+  const host = address.slice(0, colon).replace(/^\[(.*)\]$/, '$1')
+  return { host, port: Number(address.slice(colon + 1)) }
 }
 
 export const collect = (text: string, earlier: readonly string[] = []): string[] => [...earlier, text]

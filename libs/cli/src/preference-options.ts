@@ -27,7 +27,8 @@ const nameIn = <T>(names: Readonly<Record<string, T>>, value: T): string =>
   Object.keys(names).find((name) => names[name] === value) ?? '-'
 
 function valueIn<T>(names: Readonly<Record<string, T>>, text: string): T {
-  const value = names[text.toLowerCase()]
+  const name = text.toLowerCase()
+  const value = Object.hasOwn(names, name) ? names[name] : undefined
   if (value === undefined) throw new InvalidArgumentError(`write one of ${Object.keys(names).join(', ')}`)
   return value
 }

@@ -94,7 +94,13 @@ describe('the registry', () => {
 })
 
 describe('a local mesh', () => {
-  const holder: MeshState = { pid: 42, registry: '127.0.0.1:7400', startedAt: '', open: true }
+  const holder: MeshState = {
+    pid: 42,
+    birth: '',
+    registry: '127.0.0.1:7400',
+    startedAt: '',
+    open: true,
+  }
 
   it('starts with two document and two analysis processes on 127.0.0.1:7400', async () => {
     const seen: LocalMeshOptions[] = []
@@ -115,6 +121,16 @@ describe('a local mesh', () => {
     const { exitCode, err } = await docmesh(['up'], { startMesh: async () => ({ kind: 'held', holder }) })
     expect(exitCode).toBe(2)
     expect(err).toContain('process 42, registry 127.0.0.1:7400')
+  })
+
+  it('is not what start --once does without a name, as of an unset variable', async () => {
+    const seen: LocalMeshOptions[] = []
+    const startMesh = async (options: LocalMeshOptions) => {
+      seen.push(options)
+      throw new Error('enough')
+    }
+    await docmesh(['start', '--once', ''], { startMesh })
+    expect(seen.map(({ shared }) => shared)).toEqual([false])
   })
 
   it('is stopped by Ctrl-C, which is no failure', async () => {

@@ -18,6 +18,7 @@ import { upCommand } from './commands/up.ts'
 import { xdsBootstrapCommand } from './commands/xds-bootstrap.ts'
 import { EXIT, EXIT_CODES_HELP, type ExitCode } from './exit-codes.ts'
 import { failureOf, failureText } from './failure.ts'
+import { OutputGone } from './io.ts'
 import { addresses, duration } from './parse.ts'
 import { VERSION } from './version.ts'
 
@@ -104,6 +105,7 @@ export async function runProgram(args: readonly string[], deps: Omit<Cli, 'exit'
     return exitCode
   } catch (error) {
     if (error instanceof CommanderError) return HELP_WAS_ASKED_FOR.includes(error.code) ? EXIT.ok : EXIT.usage
+    if (deps.io.signal.reason instanceof OutputGone) return EXIT.ok
     const failure = failureOf(error, deps.io.signal.aborted)
     deps.io.stderr.write(failureText(failure))
     if (program.opts().verbose && error instanceof Error) deps.io.stderr.write(`${traceOf(error)}\n`)

@@ -19,20 +19,30 @@ export const EXTENSIONS: Readonly<Record<Format, string>> = {
   markdown: 'md',
 }
 
+/** Of files that were all refused. */
+const NO_LOG = { version: '2.1.0' }
+
 interface SarifLog {
   readonly runs: readonly unknown[]
 }
 
-/** Several reports as one document: a JSON array, one SARIF log with all runs, or texts one after the other. */
-export function joinReports(format: Exclude<Format, 'html'>, reports: readonly string[]): string {
+/**
+ * The reports of one file, or of several, as one document: several are a JSON array, one SARIF log with all runs, or texts
+ * one after the other, also when only one of the files, or none, has a report.
+ */
+export function joinReports(
+  format: Exclude<Format, 'html'>,
+  reports: readonly string[],
+  several: boolean,
+): string {
   const [only] = reports
-  if (reports.length === 1 && only !== undefined) return only.endsWith('\n') ? only : `${only}\n`
+  if (!several && only !== undefined) return only.endsWith('\n') ? only : `${only}\n`
   switch (format) {
     case 'json':
       return `[${reports.map((report) => report.trim()).join(',\n')}]\n`
     case 'sarif': {
       const logs = reports.map((report) => JSON.parse(report) as SarifLog)
-      return `${JSON.stringify({ ...logs[0], runs: logs.flatMap(({ runs }) => runs) }, undefined, 2)}\n`
+      return `${JSON.stringify({ ...(logs[0] ?? NO_LOG), runs: logs.flatMap(({ runs }) => runs) }, undefined, 2)}\n`
     }
     case 'markdown':
       return reports.map((report) => `${report.trimEnd()}\n`).join('\n---\n\n')

@@ -1,6 +1,7 @@
-import { mkdir, writeFile } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { mkdir, stat, writeFile } from 'node:fs/promises'
+import { basename, dirname, join, sep } from 'node:path'
 import type { Io } from './io.ts'
+import { plain } from './render/text.ts'
 import { EXTENSIONS, type Format, joinReports } from './report-format.ts'
 
 export interface Report {
@@ -10,8 +11,8 @@ export interface Report {
 }
 
 /**
- * One file: the report goes to `output`, or to stdout. Several: `output` is a folder that gets one report each; without
- * it they go to stdout as one document of the format.
+ * One file: the report goes to `output`, or to stdout. Several, or when `output` is a folder or ends like one: it gets one
+ * report each; without `output` they go to stdout as one document of the format.
  */
 export async function writeReports(
   reports: readonly Report[],
@@ -19,19 +20,25 @@ export async function writeReports(
   io: Io,
 ): Promise<void> {
   if (output === undefined) {
-    if (reports.length === 0) return
     const texts = reports.map(({ text }) => text)
-    io.stdout.write(format === 'html' ? texts.join('') : joinReports(format, texts))
+    io.stdout.write(format === 'html' ? texts.join('') : joinReports(format, texts, several))
     return
   }
-  await mkdir(several ? output : dirname(output), { recursive: true })
+  const inFolder = several || output.endsWith(sep) || (await isFolder(output))
+  await mkdir(inFolder ? output : dirname(output), { recursive: true })
   const taken = new Set<string>()
   for (const { file, text } of reports) {
-    const target = several ? join(output, reportName(file, EXTENSIONS[format], taken)) : output
+    const target = inFolder ? join(output, reportName(file, EXTENSIONS[format], taken)) : output
     await writeFile(target, text)
-    io.stderr.write(`report written to ${target}\n`)
+    io.stderr.write(`report written to ${plain(target)}\n`)
   }
 }
+
+const isFolder = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  )
 
 /** `contract.pdf.json`; two files of the same name in different folders get a number. */
 function reportName(file: string, extension: string, taken: Set<string>): string {

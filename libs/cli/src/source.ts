@@ -4,6 +4,8 @@ import { stat } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { EXIT } from './exit-codes.ts'
 import { CliError } from './failure.ts'
+import { type Io, readAll } from './io.ts'
+import { plain } from './render/text.ts'
 
 const CHUNK_BYTES = 64 * 1024
 
@@ -17,15 +19,19 @@ export interface Source {
   read(offset: number): AsyncIterable<Uint8Array>
 }
 
-/** Opens a file, or standard input for `-`. @throws CliError when it cannot be read. */
-export async function openSource(file: string, stdin: AsyncIterable<Uint8Array>): Promise<Source> {
-  return file === '-' ? openStdin(stdin) : openFile(file)
+type Input = Pick<Io, 'stdin' | 'signal'>
+
+/**
+ * Opens a file, or standard input for `-`. @throws CliError when it cannot be read, and the reason of the signal when that
+ * aborts while nothing comes.
+ */
+export async function openSource(file: string, input: Input): Promise<Source> {
+  return file === '-' ? inMemory('stdin', await readAll(input)) : openFile(file, input)
 }
 
-async function openStdin(stdin: AsyncIterable<Uint8Array>): Promise<Source> {
-  const bytes = Buffer.concat(await Array.fromAsync(stdin))
+function inMemory(name: string, bytes: Buffer): Source {
   return {
-    name: 'stdin',
+    name,
     sizeBytes: bytes.length,
     sha256: createHash('sha256').update(bytes).digest('hex'),
     async *read(offset) {
@@ -34,25 +40,41 @@ async function openStdin(stdin: AsyncIterable<Uint8Array>): Promise<Source> {
   }
 }
 
-async function openFile(file: string): Promise<Source> {
+async function openFile(file: string, { signal }: Input): Promise<Source> {
+  const name = basename(file)
   try {
     const found = await stat(file)
     if (found.isDirectory())
-      throw new CliError(EXIT.document, `${file} is a folder`, 'name the files in it, for example docs/*.pdf')
-    const read = (start: number): AsyncIterable<Uint8Array> =>
-      createReadStream(file, { start, highWaterMark: CHUNK_BYTES })
+      throw new CliError(
+        EXIT.document,
+        `${plain(file)} is a folder`,
+        'name the files in it, for example docs/*.pdf',
+      )
+    // A pipe gives what it has only once.
+    if (found.isFIFO()) return inMemory(name, await readAll({ stdin: createReadStream(file), signal }))
     const hash = createHash('sha256')
     let sizeBytes = 0
-    for await (const chunk of read(0)) {
+    for await (const chunk of bytesOf(file, 0)) {
       hash.update(chunk)
       sizeBytes += chunk.length
     }
-    return { name: basename(file), sizeBytes, sha256: hash.digest('hex'), read }
+    return { name, sizeBytes, sha256: hash.digest('hex'), read: (offset) => bytesOf(file, offset) }
   } catch (error) {
-    if (error instanceof CliError) throw error
-    const { code } = error as NodeJS.ErrnoException
-    const why =
-      code === 'ENOENT' ? 'there is no such file' : code === 'EACCES' ? 'permission denied' : String(code)
-    throw new CliError(EXIT.document, `cannot read ${file}: ${why}`, 'check the path', { cause: error })
+    throw error instanceof CliError || signal.aborted ? error : unreadable(file, error)
   }
+}
+
+async function* bytesOf(file: string, start: number): AsyncIterable<Uint8Array> {
+  try {
+    yield* createReadStream(file, { start, highWaterMark: CHUNK_BYTES })
+  } catch (error) {
+    throw unreadable(file, error)
+  }
+}
+
+function unreadable(file: string, cause: unknown): CliError {
+  const { code } = cause as NodeJS.ErrnoException
+  const why =
+    code === 'ENOENT' ? 'there is no such file' : code === 'EACCES' ? 'permission denied' : String(code)
+  return new CliError(EXIT.document, `cannot read ${plain(file)}: ${why}`, 'check the path', { cause })
 }

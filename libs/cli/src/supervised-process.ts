@@ -1,5 +1,5 @@
-import { type ChildProcess, fork } from 'node:child_process'
-import { appendFileSync, closeSync, openSync, readFileSync, statSync } from 'node:fs'
+import { type ChildProcess, type ForkOptions, fork } from 'node:child_process'
+import { appendFileSync, closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { EXIT } from './exit-codes.ts'
 import { CliError } from './failure.ts'
 import { giveBackMemory } from './healing/memory.ts'
@@ -97,21 +97,36 @@ export function supervise(
   }
 
   function launch(): void {
-    const log = openSync(spec.logFile, 'a')
-    const logStart = statSync(spec.logFile).size
     policy.started()
+    try {
+      const log = openSync(spec.logFile, 'a')
+      try {
+        follow(fork(spec.script, optionsOf(log)), fstatSync(log).size)
+      } finally {
+        closeSync(log)
+      }
+    } catch (error) {
+      ended(null, (error as Error).message, 0) // a full disk, too many files: it may work later
+    }
+  }
+
+  const optionsOf = (log: number): ForkOptions => ({
+    execArgv: [...spec.execArgv],
+    env: { ...spec.env },
     // Its own session: a Ctrl-C in the terminal reaches only us, who stop the processes in their order.
-    const launched = fork(spec.script, {
-      execArgv: [...spec.execArgv],
-      env: { ...spec.env },
-      detached: true,
-      stdio: ['ignore', log, echo ? 'pipe' : log, 'ipc'],
-    })
-    closeSync(log)
+    detached: true,
+    stdio: ['ignore', log, echo ? 'pipe' : log, 'ipc'],
+  })
+
+  function follow(launched: ChildProcess, logStart: number): void {
     child = launched
     launched.stderr?.on('data', (chunk: Buffer) => {
-      appendFileSync(spec.logFile, chunk)
       echo?.write(chunk)
+      try {
+        appendFileSync(spec.logFile, chunk)
+      } catch {
+        // What cannot be kept has been shown.
+      }
     })
     launched.on('message', (message) => {
       if (!isReady(message) || state.kind !== 'starting') return
@@ -200,12 +215,29 @@ export function supervise(
   return supervised
 }
 
+/** Of a log, from its end. */
+const LAST_BYTES = 64 * 1024
+
 /** What a process wrote for people before it ended; its JSON log lines are for machines. */
 const lastWords = (logFile: string, start: number): string =>
-  readFileSync(logFile)
-    .subarray(start)
-    .toString()
+  tailOf(logFile, start)
     .split('\n')
     .filter((line) => line.trim() !== '' && !line.startsWith('{'))
     .slice(-12)
     .join('\n')
+
+/** What was written after `start`, as far as it is short; a log can be longer than what fits in memory, or gone. */
+function tailOf(logFile: string, start: number): string {
+  try {
+    const file = openSync(logFile, 'r')
+    try {
+      const from = Math.max(start, fstatSync(file).size - LAST_BYTES)
+      const bytes = Buffer.alloc(LAST_BYTES)
+      return bytes.toString('utf8', 0, readSync(file, bytes, 0, LAST_BYTES, from))
+    } finally {
+      closeSync(file)
+    }
+  } catch {
+    return ''
+  }
+}

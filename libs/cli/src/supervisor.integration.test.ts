@@ -1,4 +1,12 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { eventually } from '@docmesh/testing'
@@ -155,6 +163,39 @@ describe('supervisor', () => {
     ])
     await eventually(() => expect(read('a.log')).toBe('run 1\nrun 2\n'))
     expect(copied.join('')).toBe('run 1\nrun 2\n')
+  })
+
+  it('tries again when a process cannot be started, here because the folder of its log is gone', async () => {
+    const logs = join(folder, 'logs')
+    mkdirSync(logs)
+    supervise()
+    const spec = { ...service('a'), logFile: join(logs, 'a.log') }
+    const [ready] = await supervisor.start([spec])
+    rmSync(logs, { recursive: true })
+    process.kill(Number(ready?.address.split(':')[1]), 'SIGKILL')
+    await eventually(() => expect(changes.filter((change) => change === 'a restarting')).toHaveLength(2))
+    mkdirSync(logs)
+    expect((await supervisor.processes()[0]?.takesCalls())?.address).not.toBe(ready?.address)
+  })
+
+  it('goes on when the copy of a log cannot be kept', async () => {
+    const logs = join(folder, 'logs')
+    mkdirSync(logs)
+    const copied: string[] = []
+    supervise({ echo: { write: (data) => copied.push(String(data)) } })
+    const body = `process.on('SIGUSR2', () => process.stderr.write('hello\\n'))`
+    const [ready] = await supervisor.start([{ ...service('a', body), logFile: join(logs, 'a.log') }])
+    rmSync(logs, { recursive: true })
+    process.kill(Number(ready?.address.split(':')[1]), 'SIGUSR2')
+    await eventually(() => expect(copied.join('')).toBe('hello\n'))
+    expect(supervisor.processes()[0]?.state().kind).toBe('ready')
+  })
+
+  it('gives up with what the process said last, however long its log is', async () => {
+    const spec = service('a', `process.stderr.write('a: SMTP_URL is wrong\\n'); process.exit(78)`)
+    writeFileSync(spec.logFile, '')
+    truncateSync(spec.logFile, 3 * 2 ** 30)
+    await expect(supervise().start([spec])).rejects.toThrow('a cannot start: a: SMTP_URL is wrong')
   })
 
   it('keeps Ctrl-C of the terminal from the processes', async () => {

@@ -86,7 +86,8 @@ export interface TestIo {
 
 export interface TestIoOptions {
   readonly env?: Readonly<Record<string, string>>
-  readonly stdin?: string
+  /** What comes in; a function is asked for it when somebody reads. */
+  readonly stdin?: string | (() => AsyncIterable<Uint8Array>)
   readonly terminal?: boolean
   /** Hears everything that is written to stderr. */
   readonly onErr?: (text: string) => void
@@ -107,7 +108,8 @@ export function testIo({ env = {}, stdin = '', terminal = false, onErr }: TestIo
         isTTY: terminal,
       },
       stdin: (async function* () {
-        yield Buffer.from(stdin)
+        if (typeof stdin === 'string') yield Buffer.from(stdin)
+        else yield* stdin()
       })(),
       env: { DOCMESH_HOME: '/nonexistent/docmesh', ...env },
       signal: asked.signal,
@@ -117,6 +119,19 @@ export function testIo({ env = {}, stdin = '', terminal = false, onErr }: TestIo
     err: () => Buffer.concat(err).toString(),
     interrupt: () => asked.abort(),
   }
+}
+
+/** As a terminal at which Ctrl-C is pressed instead of an answer. */
+export function ioInterruptedAtInput(options: TestIoOptions = {}): TestIo {
+  const io = testIo({
+    ...options,
+    stdin: async function* () {
+      io.interrupt()
+      await new Promise(() => {})
+      yield Buffer.from('never')
+    },
+  })
+  return io
 }
 
 export interface Ran {

@@ -27,8 +27,7 @@ export async function uploadDocument(
       const { document } = await documents.uploadDocument(parts(source, requestId, offset, onBytes))
       return present(document)
     } catch (error) {
-      const broken = error instanceof RpcError && error.code === Code.UNAVAILABLE
-      if (!broken || attempt === MAX_ATTEMPTS) throw error
+      if (!isPassing(error) || attempt === MAX_ATTEMPTS) throw error
     }
     await delay(RETRY_DELAY_MS * attempt)
     const { document, receivedBytes } = await statusOf(documents, requestId)
@@ -36,6 +35,10 @@ export async function uploadDocument(
     offset = Number(receivedBytes)
   }
 }
+
+/** Of an instance that goes away, or has too much to do: another one may take the document. */
+const isPassing = (error: unknown): boolean =>
+  error instanceof RpcError && (error.code === Code.UNAVAILABLE || error.reason === 'OVERLOADED')
 
 async function* parts(
   source: Source,

@@ -2,6 +2,7 @@ import { opendir, stat } from 'node:fs/promises'
 import { extname, join, resolve } from 'node:path'
 import { EXIT, type ExitCode } from '../exit-codes.ts'
 import { failureText } from '../failure.ts'
+import { plain } from '../render/text.ts'
 
 /** A file that is not part of the batch, and why. */
 export interface Refused {
@@ -62,4 +63,4 @@ function unreadable(path: string, error: unknown): Refused {
 }
 
 export const refusedText = ({ path, reason, exitCode }: Refused): string =>
-  failureText({ exitCode, what: `${path}: ${reason}`, hint: '', fields: [] })
+  failureText({ exitCode, what: `${plain(path)}: ${reason}`, hint: '', fields: [] })

@@ -32,7 +32,7 @@ export async function uploadFiles(
   let stopped = false
 
   async function upload(path: string): Promise<UploadedFile> {
-    const source = await openSource(path, nothing())
+    const source = await openSource(path, { stdin: nothing(), signal })
     const { sha256 } = source
     const before = journal.uploads().get(path)
     if (before?.sha256 === sha256) return before

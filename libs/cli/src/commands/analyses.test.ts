@@ -57,6 +57,11 @@ describe('docmesh analyses list', () => {
     ])
   })
 
+  it.each(['constructor', '__proto__'])('ends with 2 for the state %s', async (state) => {
+    const { exitCode, err } = await docmesh(['analyses', 'list', '--state', state], analysesWith({}))
+    expect({ exitCode, err }).toEqual({ exitCode: 2, err: expect.stringContaining('write one of queued') })
+  })
+
   it('ends with 2 for a state that does not exist', async () => {
     const { exitCode, err } = await docmesh(['analyses', 'list', '--state', 'lost'])
     expect({ exitCode, err }).toEqual({

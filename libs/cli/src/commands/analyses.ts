@@ -125,6 +125,7 @@ Examples:
 }
 
 function stateName(text: string, earlier?: readonly string[]): string[] {
-  if (!(text in STATES)) throw new InvalidArgumentError(`write one of ${Object.keys(STATES).join(', ')}`)
+  if (!Object.hasOwn(STATES, text))
+    throw new InvalidArgumentError(`write one of ${Object.keys(STATES).join(', ')}`)
   return collect(text, earlier)
 }

@@ -1,12 +1,14 @@
+import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { AnalysisState, ReportFormat, StepState, Verdict } from '@docmesh/contracts/analysis/v1/analysis'
 import type { UploadMetadata } from '@docmesh/contracts/document/v1/document'
 import { invalidRequest, rpcError } from '@docmesh/rpc'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { docmesh, testIo } from '../testing.fixture.ts'
+import { docmesh, ioInterruptedAtInput, testIo } from '../testing.fixture.ts'
 import { failing, world } from './analyze.fixture.ts'
 
 let folder: string
@@ -81,6 +83,35 @@ describe('analyze', () => {
     expect(uploads[0]?.metadata.name).toBe('stdin')
   })
 
+  it('ends with 130 at Ctrl-C while it waits for standard input', async () => {
+    const { services, uploads } = world()
+    const { exitCode } = await docmesh(['analyze', '-'], { services, io: ioInterruptedAtInput() })
+    expect({ exitCode, uploads }).toEqual({ exitCode: 130, uploads: [] })
+  })
+
+  it('reads a pipe with a name, such as <(curl …), once', async () => {
+    const pipe = join(folder, 'pipe')
+    execFileSync('/bin/sh', ['-c', 'mkfifo "$0"', pipe])
+    const { services, uploads } = world()
+    const written = writeFile(pipe, 'from a pipe')
+    const { exitCode } = await docmesh(['analyze', pipe], { services })
+    await written
+    expect({ exitCode, content: uploads[0]?.content.toString() }).toEqual({
+      exitCode: 0,
+      content: 'from a pipe',
+    })
+  })
+
+  it('shows a file name that would command the terminal as plain text', async () => {
+    const { services } = world()
+    const { err } = await docmesh(['analyze', file('a\u001b[2J\nb.txt'), file('refuse\u001b[2J\n.bin')], {
+      services,
+    })
+    expect(err).not.toContain('\u001b')
+    expect(err).toContain('a [2J b.txt: done 100 %\n')
+    expect(err).toContain('refuse [2J .bin: This type of file is not supported')
+  })
+
   it('goes on watching when the stream breaks', async () => {
     let watches = 0
     const { services } = world({
@@ -128,6 +159,21 @@ describe('analyze', () => {
       [0, kept],
       [kept, content.length - kept],
     ])
+  })
+
+  it('ends with 3 when the file goes away while it is uploaded', async () => {
+    const path = file('a.txt')
+    const { services } = world({
+      documents: {
+        async uploadDocument() {
+          rmSync(path)
+          throw rpcError('SHUTTING_DOWN', 'This instance is ending.')
+        },
+        getUploadStatus: () => Promise.reject(rpcError('UPLOAD_NOT_FOUND', 'No such upload.')),
+      },
+    })
+    const { exitCode, err } = await docmesh(['analyze', path], { services })
+    expect({ exitCode, err }).toEqual({ exitCode: 3, err: expect.stringContaining('there is no such file') })
   })
 
   it('cancels the analysis on Ctrl-C, as the same user, and ends with 130', async () => {
@@ -250,6 +296,44 @@ describe('report of analyze', () => {
     })
     for (const name of ['a.txt', 'b.txt'])
       expect(readFileSync(join(output, `${name}.html`), 'utf8')).toContain(`"name":"${name}"`)
+  })
+
+  it.each(['reports/', 'there'])('of one file goes into --output %s, which is a folder', async (output) => {
+    const { services } = world()
+    mkdirSync(join(folder, 'there'))
+    const args = ['--json', '--output', `${folder}/${output}`]
+    const { exitCode } = await docmesh(['analyze', file('a.txt'), ...args], { services })
+    expect(exitCode).toBe(0)
+    expect(JSON.parse(readFileSync(join(folder, output, 'a.txt.json'), 'utf8')).name).toBe('a.txt')
+  })
+
+  it.each([
+    [['a.txt', 'refuse.bin'], ['a.txt']],
+    [['refuse.a', 'refuse.b'], []],
+  ])('of %j is a JSON array', async (names, reported) => {
+    const { services } = world()
+    const { out } = await docmesh(['analyze', ...names.map((name) => file(name)), '--json'], { services })
+    expect(JSON.parse(out).map(({ name }: { name: string }) => name)).toEqual(reported)
+  })
+
+  it.each([
+    ['Ctrl-C', 130],
+    ['the end of the mesh', 4],
+  ])('of the files before %s is written', async (what, code) => {
+    const io = testIo()
+    const { services } = world({
+      analyses: {
+        async startAnalysis({ documentId }) {
+          if (documentId === 'd-1') return { analysis: { id: 'a-1', state: AnalysisState.QUEUED } }
+          if (what === 'Ctrl-C') io.interrupt()
+          throw rpcError('NO_ENDPOINT', 'No instance of analysis is available.')
+        },
+      },
+    })
+    const output = join(folder, 'reports')
+    const args = [file('a.txt'), file('b.txt'), '--json', '--output', output]
+    const { exitCode } = await docmesh(['analyze', ...args], { services, io })
+    expect({ exitCode, written: readdirSync(output) }).toEqual({ exitCode: code, written: ['a.txt.json'] })
   })
 
   it('leaves out what was refused, goes on, sums up, and ends with the worst code', async () => {

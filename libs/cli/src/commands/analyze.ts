@@ -11,6 +11,7 @@ import { createProgress } from '../render/progress.ts'
 import { textReport } from '../render/report.ts'
 import { styleFor } from '../render/style.ts'
 import { table } from '../render/table.ts'
+import { plain } from '../render/text.ts'
 import { FORMATS, type Format } from '../report-format.ts'
 import { type Report, writeReports } from '../report-writer.ts'
 import { openSource } from '../source.ts'
@@ -31,7 +32,10 @@ export const withReportOptions = (command: Command): Command =>
     .option('--rules <pack>', 'rule pack, id or id@version; may be given more than once', collect)
     .addOption(new Option('--format <format>', 'form of the report').choices(FORMATS).default('text'))
     .option('--json', 'the same as --format json')
-    .option('--output <path>', 'write the report here instead; with several files a folder')
+    .option(
+      '--output <path>',
+      'write the report here instead, or into this folder; with several files always a folder',
+    )
     .option(
       '--fail-under <score>',
       'exit with 1 below this score or when the verdict is fail',
@@ -96,6 +100,9 @@ export async function analyzeFiles(
   const { io } = cli
   const outcomes: Outcome[] = []
   const reports: Report[] = []
+  const several = files.length > 1
+  const write = () =>
+    writeReports(reports, { format: formatOf(options), output: options.output, several }, io)
   for (const file of files) {
     try {
       const analysis = await analyzeFile(file, options, session, cli)
@@ -104,13 +111,14 @@ export async function analyzeFiles(
     } catch (error) {
       const failure = failureOf(error, io.signal.aborted)
       const concernsAll = failure.exitCode === EXIT.interrupted || failure.exitCode === EXIT.unreachable
-      if (files.length === 1 || concernsAll) throw error
-      io.stderr.write(failureText({ ...failure, what: `${file}: ${failure.what}` }))
+      // What has been reported so far is not lost.
+      if (concernsAll && reports.length > 0) await write()
+      if (!several || concernsAll) throw error
+      io.stderr.write(failureText({ ...failure, what: `${plain(file)}: ${failure.what}` }))
       outcomes.push({ file, exitCode: failure.exitCode, result: failure.what, score: '-' })
     }
   }
-  const several = files.length > 1
-  await writeReports(reports, { format: formatOf(options), output: options.output, several }, io)
+  await write()
   if (several) {
     const rows = outcomes.map(({ file, score, result, exitCode }) => [String(exitCode), score, file, result])
     io.stderr.write(`\n${table(['EXIT', 'SCORE', 'FILE', 'RESULT'], rows)}`)
@@ -124,7 +132,7 @@ async function analyzeFile(
   session: MeshSession,
   { io }: Pick<Cli, 'io'>,
 ): Promise<Analysis> {
-  const source = await openSource(file, io.stdin)
+  const source = await openSource(file, io)
   const progress = createProgress(io.stderr, source.name)
   try {
     return await analyzeSource(session, source, { rulePacks: rules, locale, notify }, progress)

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Priority } from '@docmesh/contracts/analysis/v1/analysis'
 import { rpcError } from '@docmesh/rpc'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { docmesh, type TestIoOptions, testIo } from '../testing.fixture.ts'
+import { docmesh, type TestIoOptions, type TestServices, testIo } from '../testing.fixture.ts'
 import { batchWorld } from './batch.fixture.ts'
 
 let folder: string
@@ -162,6 +162,32 @@ describe('batch', () => {
     const { exitCode } = await batch([docs()], world)
     expect({ exitCode, created: world.created(), watches }).toEqual({ exitCode: 0, created: 2, watches: 2 })
     expect(world.batches).toHaveLength(1)
+  })
+})
+
+describe('an instance with too much to do', () => {
+  it('gets a document later that it did not take at once', async () => {
+    const world = batchWorld()
+    let asked = 0
+    const { uploadDocument } = world.services.documents ?? {}
+    const services: TestServices = {
+      ...world.services,
+      documents: {
+        ...world.services.documents,
+        async uploadDocument(requests, call) {
+          if (++asked === 1) throw rpcError('OVERLOADED', 'The instance has too much to do.')
+          return uploadDocument?.(requests, call) ?? {}
+        },
+        getUploadStatus: () => Promise.reject(rpcError('UPLOAD_NOT_FOUND', 'No such upload.')),
+      },
+    }
+    file('a.txt')
+    const { exitCode } = await batch([docs()], { services })
+    expect({ exitCode, asked, documents: world.batches[0]?.documentIds }).toEqual({
+      exitCode: 0,
+      asked: 2,
+      documents: ['d-1'],
+    })
   })
 })
 

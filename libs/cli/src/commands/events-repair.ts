@@ -8,7 +8,7 @@ import { Command } from 'commander'
 import { type Cli, ending, type GlobalOptions, withMesh } from '../cli.ts'
 import { EXIT } from '../exit-codes.ts'
 import { CliError } from '../failure.ts'
-import type { Io } from '../io.ts'
+import { type Io, unlessAborted } from '../io.ts'
 import { jsonText, morePages, type PageOptions, withPaging } from '../paging.ts'
 import { collect, wholeNumber } from '../parse.ts'
 import { deadLetterTable } from './events-text.ts'
@@ -121,9 +121,18 @@ const counted = (count: number | bigint, noun: string): string => {
 }
 
 /** Asks on a terminal; without one nobody can answer, so nobody agrees. */
-async function confirmed({ stderr, stdin }: Io, question: string): Promise<boolean> {
+async function confirmed({ stderr, stdin, signal }: Io, question: string): Promise<boolean> {
   if (!stderr.isTTY) return false
   stderr.write(`${question} [y/N] `)
-  for await (const answer of stdin) return /^y(es)?$/i.test(Buffer.from(answer).toString().trim())
-  return false
+  const answer = await unlessAborted(firstOf(stdin), signal)
+  return /^y(es)?$/i.test(
+    Buffer.from(answer ?? '')
+      .toString()
+      .trim(),
+  )
+}
+
+async function firstOf<T>(items: AsyncIterable<T>): Promise<T | undefined> {
+  for await (const item of items) return item
+  return undefined
 }

@@ -8,7 +8,7 @@ import {
 } from '@docmesh/contracts/ops/v1/event'
 import { rpcError } from '@docmesh/rpc'
 import { describe, expect, it } from 'vitest'
-import { docmesh, type TestServices, testIo } from '../testing.fixture.ts'
+import { docmesh, ioInterruptedAtInput, type TestServices, testIo } from '../testing.fixture.ts'
 
 const tailed = (position: bigint, type = 'docmesh.analysis.v1.AnalysisCompleted'): TailEventsResponse =>
   TailEventsResponse.fromPartial({
@@ -149,6 +149,13 @@ describe('docmesh events replay', () => {
     expect(no.err).toContain('Deliver the events from 120 on to notification again? [y/N]')
     const yes = await docmesh(replay(), { services, io: testIo({ terminal: true, stdin: 'y\n' }) })
     expect({ exitCode: yes.exitCode, asked: asked.length }).toEqual({ exitCode: 0, asked: 1 })
+  })
+
+  it('ends with 130 at Ctrl-C while it asks', async () => {
+    const asked: ReplayEventsRequest[] = []
+    const io = ioInterruptedAtInput({ terminal: true })
+    const { exitCode } = await docmesh(replay(), { services: replaying(asked), io })
+    expect({ exitCode, asked }).toEqual({ exitCode: 130, asked: [] })
   })
 
   it('wants --yes where nobody can be asked', async () => {

@@ -1,7 +1,7 @@
 import { type EnqueueJobRequest, Job, JobState, type ListJobsRequest } from '@docmesh/contracts/ops/v1/job'
 import { invalidRequest, rpcError } from '@docmesh/rpc'
 import { describe, expect, it } from 'vitest'
-import { docmesh, type TestServices, testIo } from '../testing.fixture.ts'
+import { docmesh, ioInterruptedAtInput, type TestServices, testIo } from '../testing.fixture.ts'
 
 const at = new Date('2026-11-21T04:05:06Z')
 const job = Job.fromPartial({
@@ -49,6 +49,11 @@ describe('docmesh jobs list', () => {
     expect(asked).toEqual([
       { pageSize: 1, pageToken: '', type: 'analysis:start', states: [JobState.DEAD, JobState.RETRYING] },
     ])
+  })
+
+  it('ends with 2 for a state that only JavaScript knows', async () => {
+    const { exitCode, err } = await docmesh(['jobs', 'list', '--state', 'constructor'], jobsWith({}))
+    expect({ exitCode, err }).toEqual({ exitCode: 2, err: expect.stringContaining('write one of queued') })
   })
 
   it('ends with 2 for a state that does not exist, and names those that do', async () => {
@@ -122,6 +127,16 @@ describe('docmesh jobs enqueue', () => {
     const io = testIo({ stdin: '{"document_id": "d-2"}' })
     await docmesh(['jobs', 'enqueue', 'analysis:start', '--input', '-'], { ...queue(asked), io })
     expect(asked[0]?.input).toEqual({ document_id: 'd-2' })
+  })
+
+  it('ends with 130 at Ctrl-C while it waits for standard input', async () => {
+    const asked: EnqueueJobRequest[] = []
+    const io = ioInterruptedAtInput()
+    const { exitCode } = await docmesh(['jobs', 'enqueue', 'analysis:start', '--input', '-'], {
+      ...queue(asked),
+      io,
+    })
+    expect({ exitCode, asked }).toEqual({ exitCode: 130, asked: [] })
   })
 
   it.each(['[1]', 'seven', '"text"'])('refuses %s as input', async (input) => {

@@ -11,7 +11,7 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { type Cli, ending, type GlobalOptions, withMesh } from '../cli.ts'
 import { EXIT, type ExitCode } from '../exit-codes.ts'
 import { CliError } from '../failure.ts'
-import type { Io } from '../io.ts'
+import { type Io, readAll } from '../io.ts'
 import type { MeshSession } from '../mesh-session.ts'
 import { jsonText, morePages, type PageOptions, withPaging } from '../paging.ts'
 import { collect, duration, wholeNumber } from '../parse.ts'
@@ -161,7 +161,7 @@ Examples:
 }
 
 function stateName(text: string, earlier?: readonly string[]): string[] {
-  if (!(text in STATES)) throw new InvalidArgumentError(`write one of ${STATE_NAMES.join(', ')}`)
+  if (!Object.hasOwn(STATES, text)) throw new InvalidArgumentError(`write one of ${STATE_NAMES.join(', ')}`)
   return collect(text, earlier)
 }
 
@@ -172,7 +172,7 @@ function priority(text: string): number {
 
 async function inputOf(given: string | undefined, io: Io): Promise<Record<string, unknown> | undefined> {
   if (given === undefined) return undefined
-  const text = given === '-' ? Buffer.concat(await Array.fromAsync(io.stdin)).toString() : given
+  const text = given === '-' ? (await readAll(io)).toString() : given
   try {
     const input: unknown = JSON.parse(text)
     if (typeof input === 'object' && input !== null && !Array.isArray(input))

@@ -92,7 +92,7 @@ Examples:
     .option('--json', 'proto3 JSON')
     .action(
       ending<SetOptions>(cli, async (options, service = '') => {
-        const wanted = options.file ? policyFrom(options.file) : policyOf(options)
+        const wanted = options.file === undefined ? policyOf(options) : policyFrom(options.file)
         const stored = await withMesh(cli, options, (session) => put(session, { ...wanted, service }))
         stdout.write(options.json ? jsonText(TrafficPolicy.toJSON(stored)) : policyText(stored))
         return EXIT.ok

@@ -186,6 +186,14 @@ describe('docmesh mesh traffic', () => {
     }
   })
 
+  it('leaves the policy alone when --file names no file, as an unset variable does', async () => {
+    const stored: PutTrafficPolicyRequest[] = []
+    const { exitCode } = await docmesh(['mesh', 'traffic', 'set', 'document', '--file', ''], {
+      services: storing(stored, policy),
+    })
+    expect({ exitCode, stored }).toEqual({ exitCode: 2, stored: [] })
+  })
+
   it('names each wrong field that the registry refuses', async () => {
     const services = registryWith({
       getTrafficPolicy: () => Promise.reject(rpcError('POLICY_NOT_FOUND', 'none')),

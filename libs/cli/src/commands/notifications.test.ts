@@ -89,6 +89,15 @@ describe('docmesh notifications preferences', () => {
     expect(services.kept().quietHours).toBeUndefined()
   })
 
+  it.each([
+    ['preferences', '--on', 'constructor'],
+    ['preferences', '--digest', 'constructor'],
+    ['test', 'constructor'],
+  ])('ends with 2 for %s %s %s', async (...args) => {
+    const { exitCode, err } = await docmesh(['notifications', ...args], { services: keeping(present) })
+    expect({ exitCode, err }).toEqual({ exitCode: 2, err: expect.stringContaining('write one of ') })
+  })
+
   it('refuses what it cannot read, and says what to write', async () => {
     const refusedOf = async (...args: string[]) => docmesh(['notifications', 'preferences', ...args])
     expect(await refusedOf('--on', 'fax')).toMatchObject({

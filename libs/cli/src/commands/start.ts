@@ -41,9 +41,9 @@ Examples:
     )
     .action(
       ending<StartOptions>(cli, (options) =>
-        options.once
-          ? startOnce(cli, options, options.once === true ? SAMPLE : options.once)
-          : runMesh(cli, options, (mesh) => demonstrate(cli, options, mesh)),
+        options.once === undefined
+          ? runMesh(cli, options, (mesh) => demonstrate(cli, options, mesh))
+          : startOnce(cli, options, options.once === true ? SAMPLE : options.once),
       ),
     )
 

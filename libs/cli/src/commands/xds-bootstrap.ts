@@ -5,6 +5,7 @@ import { Command } from 'commander'
 import { type Cli, ending, type GlobalOptions, registryTargets } from '../cli.ts'
 import { EXIT } from '../exit-codes.ts'
 import { CliError } from '../failure.ts'
+import { hostAndPort } from '../parse.ts'
 
 interface BootstrapOptions extends GlobalOptions {
   readonly node: string
@@ -52,9 +53,7 @@ const bootstrap = (registries: readonly string[], { node, zone }: BootstrapOptio
 function serverUri(registries: readonly string[]): string {
   const [first = ''] = registries
   if (registries.length === 1) return first
-  const families = registries.map((address) =>
-    isIP(address.slice(0, address.lastIndexOf(':')).replace(/^\[(.*)\]$/, '$1')),
-  )
+  const families = registries.map((address) => isIP(hostAndPort(address).host))
   const [family] = families
   if (!family || families.some((each) => each !== family)) {
     throw new CliError(

@@ -1,6 +1,6 @@
 import type { Sink } from '../io.ts'
 import { createLiveLine } from './live-line.ts'
-import { durationText } from './text.ts'
+import { durationText, plain } from './text.ts'
 
 interface ProgressState {
   /** What is being done: a step of the analysis, or `upload`. */
@@ -24,7 +24,8 @@ const bar = (percent: number): string => {
 }
 
 /** A bar on a terminal; elsewhere a line at each change of step, which is what a log wants. */
-export function createProgress(sink: Sink, name: string): Progress {
+export function createProgress(sink: Sink, title: string): Progress {
+  const name = plain(title)
   if (!sink.isTTY) {
     let shown = ''
     return {

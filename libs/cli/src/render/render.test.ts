@@ -95,6 +95,12 @@ describe('live line', () => {
     expect(written.join('')).toBe('\r\u001b[2K01234567…')
   })
 
+  it('fits a terminal of one column', () => {
+    const written: string[] = []
+    createLiveLine({ write: (data) => written.push(String(data)), columns: 1 }).set('0123456789abc')
+    expect(written.join('')).toBe('\r\u001b[2K…')
+  })
+
   it('is drawn again below what is printed', () => {
     const written: string[] = []
     const line = createLiveLine({ write: (data) => written.push(String(data)) })

@@ -8,7 +8,7 @@ const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-
 export const plain = (text: string): string => text.replace(UNPRINTABLE, ' ').replace(/\s+/g, ' ').trim()
 
 export const truncated = (text: string, length: number): string =>
-  text.length <= length ? text : `${text.slice(0, length - 1).trimEnd()}…`
+  text.length <= length ? text : `${text.slice(0, Math.max(0, length - 1)).trimEnd()}…`
 
 /** Breaks text into lines of at most `width`, `indent` before each; a longer word stays whole. */
 export function wrapped(text: string, width: number, indent: string): string[] {
