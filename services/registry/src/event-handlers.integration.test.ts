@@ -184,6 +184,20 @@ describe('dead letters', () => {
   })
 })
 
+it('names as wrong what PostgreSQL could not look for', async () => {
+  await using world = await startWorld()
+  const { client } = world
+  const nul = 'a.b\0c'
+  const refused = (field: string) => ({
+    code: Code.INVALID_ARGUMENT,
+    options: { fields: [{ field }] },
+  })
+  await expect(world.tail({ aggregateId: nul })).rejects.toMatchObject(refused('aggregate_id'))
+  await expect(world.tail({ types: [nul] })).rejects.toMatchObject(refused('types'))
+  await expect(client.listDeadLetters({ subscriber: nul })).rejects.toMatchObject(refused('subscriber'))
+  await expect(client.redriveDeadLetters({ subscriber: nul })).rejects.toMatchObject(refused('subscriber'))
+})
+
 describe('EventService', () => {
   const calls = ({ client }: Awaited<ReturnType<typeof startService>>) => [
     () => Array.fromAsync(client.tailEvents({})),

@@ -46,7 +46,11 @@ export function eventHandlers({ opened }: EventHandlersOptions): EventHandlers {
 
   const handlers: Handlers<typeof EventServiceDefinition> = {
     async *tailEvents({ types, aggregateId, fromPosition, follow }, { signal: caller }) {
-      demand(positionFaults('from_position', fromPosition))
+      demand([
+        ...positionFaults('from_position', fromPosition),
+        ...nulFaults('aggregate_id', aggregateId),
+        ...nulFaults('types', ...types),
+      ])
       const tail = openLog().tail({
         types: fullNames(types),
         aggregateId,
@@ -81,6 +85,7 @@ export function eventHandlers({ opened }: EventHandlersOptions): EventHandlers {
 
     async listDeadLetters({ subscriber, ...request }) {
       const { size, after } = readPage(request, (key) => DEAD_LETTER_ID.test(key))
+      demand(nulFaults('subscriber', subscriber))
       const found = await openLog().deadLetters({
         limit: size + 1,
         subscriber: subscriber || undefined,
@@ -106,6 +111,7 @@ export function eventHandlers({ opened }: EventHandlersOptions): EventHandlers {
         ...(all && subscriber === ''
           ? [{ field: 'dead_letter_ids', description: 'name some, or a subscriber' }]
           : []),
+        ...nulFaults('subscriber', subscriber),
         ...idFaults(requestId),
       ])
       const ids = deadLetterIds.filter((id) => DEAD_LETTER_ID.test(id)).map(BigInt)
@@ -139,6 +145,10 @@ async function demandHeard(log: EventLog, name: string, types: readonly string[]
 
 const positionFaults = (field: string, position: bigint): FieldViolation[] =>
   position < 0n ? [{ field, description: '0 or more' }] : []
+
+/** PostgreSQL has no text with such a character, nor takes one to compare. */
+const nulFaults = (field: string, ...texts: readonly string[]): FieldViolation[] =>
+  texts.some((text) => text.includes('\0')) ? [{ field, description: 'no NUL character' }] : []
 
 const idFaults = (requestId: string): FieldViolation[] =>
   REQUEST_ID.test(requestId)

@@ -116,6 +116,26 @@ describe('when many leases run out together', () => {
     expect(mesh.states()).toEqual({ 'document-3': 'suspect', 'analysis-0': 'serving' })
   })
 
+  it('last instances that are kept for ever do not keep the guard up for ever', () => {
+    const mesh = fresh()
+    for (const service of ['a', 'b', 'c']) fleet(mesh, service, 1).breakOff(`${service}-0`)
+    const { beat, breakOff } = fleet(mesh, 'document', 2)
+    const wait = (ms: number) => {
+      for (let waited = 0; waited < ms; waited += 10_000) {
+        beat('document-0', 'document-1')
+        mesh.after(10_000)
+      }
+    }
+    wait(590_000)
+    expect(mesh.registry.guarded()).toBe(true)
+    wait(20_000)
+    expect(mesh.registry.guarded()).toBe(false)
+    breakOff('document-1')
+    mesh.after(GRACE_MS)
+    const kept = { 'a-0': 'suspect', 'b-0': 'suspect', 'c-0': 'suspect' }
+    expect(mesh.states()).toEqual({ ...kept, 'document-0': 'serving' })
+  })
+
   it('no more than a thousand services keep an instance that is gone', () => {
     const mesh = fresh()
     for (let i = 0; i < 1_100; i++) fleet(mesh, `s${i}`, 1).breakOff(`s${i}-0`)

@@ -22,7 +22,8 @@ export function sweepLeases(
   const out: Lease[] = []
   for (const lease of leases.values())
     if (lease.expiresAt <= now && (lease.streamLost || !quarantine)) out.push(lease)
-  const doubtful = out.filter(({ declared }) => declared !== 'draining')
+  const isRecent = ({ expiresAt }: Lease): boolean => expiresAt > now - HOLD_MS
+  const doubtful = out.filter((lease) => lease.declared !== 'draining' && isRecent(lease))
   const guarded = guard.judge(now, doubtful.length, leases.size)
   if (out.length === 0) return { lapsed: [], delisted: [] }
 
@@ -36,7 +37,7 @@ export function sweepLeases(
     const others = (left.get(service) ?? 0) - 1
     const leaving = lease.declared === 'draining'
     const isLast = others === 0 && out.length - index <= LAST_ONES
-    if (leaving || (!isLast && (!guarded || lease.expiresAt <= now - HOLD_MS))) {
+    if (leaving || (!isLast && (!guarded || !isRecent(lease)))) {
       left.set(service, others)
       delisted.push(lease)
       if (!leaving) guard.delisted(now)

@@ -262,6 +262,17 @@ describe('Register', () => {
     expect(await listed()).toEqual([])
   })
 
+  it.each([
+    ['instance_id', { instanceId: 'a\0b' }],
+    ['instance_id', { instanceId: 'a\nb' }],
+    ['address', { address: '127.0.0.1:65536' }],
+    ['admin_address', { adminAddress: '[::1]:99999' }],
+  ])('refuses a wrong %s that the database or a client could not take: %j', async (field, fields) => {
+    await expect(lease().say(registration(describing('a', fields)))).rejects.toMatchObject({
+      options: { fields: [{ field: `registration.${field}` }] },
+    })
+  })
+
   it.each([SUSPECT, InstanceState.UNSPECIFIED])(
     'refuses state %i, which is not for an instance to say',
     async (state) => {

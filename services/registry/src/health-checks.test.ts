@@ -30,7 +30,7 @@ async function server(answer: () => Serving | 'nothing' = () => Serving.SERVING)
   return { address: listener.address, asked, stop: () => listener.close(0) }
 }
 
-function checked({ intervalMs = 15, timeoutMs = 1_000 } = {}) {
+function checked({ intervalMs = 15, timeoutMs = 1_000, random = (): number => 0.5 } = {}) {
   const registry = createRegistry({
     epoch: 'e1',
     leaseTtlMs: 60_000,
@@ -49,6 +49,7 @@ function checked({ intervalMs = 15, timeoutMs = 1_000 } = {}) {
     intervalMs,
     timeoutMs,
     logger: silentLogger,
+    random,
   })
   releases.push(() => checks.close())
   const stream = {}
@@ -79,6 +80,19 @@ describe('an instance', () => {
     register((await server()).address)
     await eventually(() => expect(health()).toBe('healthy'))
     expect(registry.members()[0]?.responseTimeMs).toBeGreaterThan(0)
+  })
+
+  it('is asked for the second time after a time of its own: those that join together are not asked together for ever', async () => {
+    const [first, second] = await Promise.all([server(), server()])
+    const draws = [0.9, 0.1]
+    const { registry } = checked({ intervalMs: 400, random: () => draws.shift() ?? 0.5 })
+    for (const [instanceId, { address }] of [
+      ['a', first],
+      ['b', second],
+    ] as const)
+      registry.register({ ...describing(address, 1n), instanceId }, 'serving', {})
+    await eventually(() => expect(first.asked.length).toBeGreaterThan(1))
+    expect(second.asked[1]).toBeLessThan(first.asked[1] ?? 0)
   })
 
   it('is unhealthy after two failures in a row, not after one, and healthy after one success', async () => {
@@ -119,6 +133,36 @@ describe('an instance', () => {
     await eventually(() => expect(third.asked).toHaveLength(1))
     register(third.address, 2n)
     expect([first.asked.length, second.asked.length, third.asked.length]).toEqual([1, 1, 1])
+  })
+
+  it('is not judged by what its former address has not answered', async () => {
+    const timeoutMs = 600
+    const [hung, well] = await Promise.all([server(() => 'nothing'), server()])
+    const { register, seen } = checked({ timeoutMs })
+    register(hung.address)
+    await eventually(() => expect(hung.asked.length).toBeGreaterThan(2))
+    const movedAt = performance.now()
+    const before = seen.length
+    register(well.address)
+    await eventually(() => expect(well.asked.at(-1)).toBeGreaterThan(movedAt + 2 * timeoutMs))
+    expect(seen.slice(before)).toEqual(['healthy'])
+  })
+
+  it('that drains is not unhealthy because it says that it serves no more', async () => {
+    let serves = true
+    const { address, asked } = await server(() => (serves ? Serving.SERVING : Serving.NOT_SERVING))
+    const { register, registry, seen, health } = checked()
+    register(address)
+    await eventually(() => expect(health()).toBe('healthy'))
+    registry.drain('a')
+    serves = false
+    const other = checked()
+    const witness = await server()
+    other.register(witness.address)
+    const before = asked.length
+    await eventually(() => expect(witness.asked.length).toBeGreaterThan(5))
+    expect(seen).toEqual(['unknown', 'healthy'])
+    expect(asked.length - before).toBeLessThanOrEqual(1) // one may have been on its way
   })
 
   it('is asked no more when it has left, or the checks have been closed', async () => {

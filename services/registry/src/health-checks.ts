@@ -12,17 +12,33 @@ export interface HealthCheckOptions {
   readonly intervalMs: number
   readonly timeoutMs: number
   readonly logger: Logger
+  readonly random: () => number
+}
+
+interface Checked {
+  readonly connection: Connection
+  readonly incarnation: bigint
+  /** Of the next check. */
+  timer: NodeJS.Timeout | undefined
 }
 
 /** Failures in a row that make an instance unhealthy; one success makes it healthy again. */
 const UNHEALTHY_AFTER = 2
 
-/** Asks every instance over grpc.health.v1 how it is, at once after it joins and then at the interval. */
+/** Share of the interval by which each is shorter or longer, so that no pause of this process lines the checks up. */
+const JITTER = 0.1
+const FIRST_JITTER = 0.5
+
+/**
+ * Asks every instance over grpc.health.v1 how it is, at once after it joins and then at the interval, until it leaves or
+ * drains: then it has said itself that it serves no more. The second check comes anywhere around the interval: all
+ * instances join together when this replica has started, and a thousand checks at once would take longer than one may.
+ */
 export function startHealthChecks(
   registry: Registry,
-  { transport, intervalMs, timeoutMs, logger }: HealthCheckOptions,
+  { transport, intervalMs, timeoutMs, logger, random }: HealthCheckOptions,
 ): { close(): void } {
-  const checks = new Map<string, { connection: Connection; timer: NodeJS.Timeout; incarnation: bigint }>()
+  const checks = new Map<string, Checked>()
 
   function start(member: Member): void {
     stop(member.instanceId)
@@ -35,6 +51,7 @@ export function startHealthChecks(
         ({ status }) => (status === Serving.SERVING ? '' : 'answers that it does not serve'),
         (error: Error) => error.message,
       )
+      if (checks.get(member.instanceId)?.connection !== connection) return // it has left, or moved
       const serving = fault === ''
       failures = serving ? 0 : failures + 1
       if (failures === UNHEALTHY_AFTER) {
@@ -53,24 +70,29 @@ export function startHealthChecks(
         )
       }
     }
-    const timer = setInterval(() => void run(), intervalMs).unref()
-    checks.set(member.instanceId, { connection, timer, incarnation: member.incarnation })
-    void run()
+    const entry: Checked = { connection, incarnation: member.incarnation, timer: undefined }
+    const runAndRepeat = (jitter: number): void => {
+      const nextMs = intervalMs * (1 + jitter * (2 * random() - 1))
+      entry.timer = setTimeout(() => runAndRepeat(JITTER), nextMs).unref()
+      void run()
+    }
+    checks.set(member.instanceId, entry)
+    runAndRepeat(FIRST_JITTER)
   }
 
   function stop(instanceId: string): void {
     const entry = checks.get(instanceId)
     if (!entry) return
-    clearInterval(entry.timer)
+    clearTimeout(entry.timer)
     entry.connection.close()
     checks.delete(instanceId)
   }
 
   const unsubscribe = registry.onChange((change) => {
     if (!('member' in change)) return
-    const { instanceId, incarnation, address } = change.member
+    const { instanceId, incarnation, address, state } = change.member
     const current = checks.get(instanceId)
-    if (change.kind === 'left') stop(instanceId)
+    if (change.kind === 'left' || state === 'draining') stop(instanceId)
     else if (current?.incarnation !== incarnation || current.connection.address !== address)
       start(change.member)
   })

@@ -26,6 +26,8 @@ export interface Lease {
   lagging: boolean
   /** Its stream broke, and nothing was heard since. */
   streamLost: boolean
+  /** Its process was asked to drain, and is asked again on a new stream until it says that it does. */
+  drainOrder: { readonly graceMs: number | undefined } | undefined
   expiresAt: number
 }
 

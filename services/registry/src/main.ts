@@ -36,7 +36,7 @@ await runService('registry', env, async ({ env, own, clock, ids, logger, metrics
   const { refresh } = observeRegistry(registry, metrics, logger)
   own(startSweeping(registry, refresh))
   const { healthIntervalMs: intervalMs, healthTimeoutMs: timeoutMs } = env
-  own(startHealthChecks(registry, { transport: grpcJsClient, intervalMs, timeoutMs, logger }))
+  own(startHealthChecks(registry, { transport: grpcJsClient, intervalMs, timeoutMs, logger, random }))
 
   const database = url
     ? own(openDatabase({ url, poolMax, natsUrl, stream, metrics, logger, random }))
@@ -60,8 +60,7 @@ await runService('registry', env, async ({ env, own, clock, ids, logger, metrics
             random,
           }),
         )
-  const settled = (): boolean => registry.settled() && !registry.policiesPending()
-  const xds = xdsImplementations({ ...registry, settled }, metrics, logger)
+  const xds = xdsImplementations(registry, metrics, logger)
 
   const handlers = registryHandlers(registry, metrics, {
     onIncident: (incident) => publishing?.incident(incident),

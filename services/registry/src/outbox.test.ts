@@ -49,6 +49,23 @@ describe('an outbox', () => {
     expect(dropped()).toBe(0)
   })
 
+  it('writes what comes at the very moment when the last write has ended', async () => {
+    const { promise: firstWrite, resolve } = Promise.withResolvers<void>()
+    const written: number[] = []
+    const { box } = outbox({
+      write(items) {
+        written.push(...items)
+        return firstWrite
+      },
+    })
+    box.push(1)
+    await eventually(() => expect(written).toEqual([1]))
+    const next = firstWrite.then(() => box.push(2))
+    resolve()
+    await next
+    await eventually(() => expect(written).toEqual([1, 2]))
+  })
+
   it('drops the oldest when too many wait', async () => {
     const { promise: ready, resolve } = Promise.withResolvers<void>()
     const { box, written, dropped } = outbox({ ready, limit: 3 })
@@ -79,5 +96,20 @@ describe('an outbox', () => {
     await new Promise(setImmediate)
     await Promise.all([waiting.box.close(), failing.box.close()])
     expect([waiting.written, failing.written]).toEqual([[], []])
+  })
+
+  it('closes without a pause when the write that it waited for fails', async () => {
+    const { promise: write, reject } = Promise.withResolvers<void>()
+    const { box } = outbox({ write: () => write })
+    box.push(1)
+    await new Promise(setImmediate)
+    let isClosed = false
+    const closing = box.close().then(() => {
+      isClosed = true
+    })
+    reject(new Away('away'))
+    for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate)
+    expect(isClosed).toBe(true)
+    await closing
   })
 })

@@ -78,9 +78,11 @@ export function createOutbox<T>({
         }
         waiting.unshift(...batch)
         if (failures === 1) logger.warn({ err }, 'cannot write events: trying again')
+        if (closed) break
         await pause(backoffMs(failures))
       }
     }
+    running = undefined // at once, not when the promise has settled: what comes in between would wait for the next
   }
 
   return {
@@ -93,9 +95,7 @@ export function createOutbox<T>({
         if (overflow++ === 0)
           logger.warn({ limit }, 'too many events wait for the database: the oldest are lost')
       }
-      running ??= run().finally(() => {
-        running = undefined
-      })
+      running ??= run()
     },
     async close() {
       closed = true

@@ -148,6 +148,33 @@ describe('the token of a lease', () => {
     expect(somebody().member).toMatchObject({ instanceId: 'a' })
   })
 
+  it('is not needed where a lease has run out and only its instance is kept: its owner may never have got the token', () => {
+    const { registry, after, states } = fresh()
+    const holder = {}
+    registry.register(named('a'), 'serving', holder)
+    const again = (token: string) => registry.register(named('a'), 'serving', {}, token)
+    registry.detach(holder)
+    after(GRACE_MS - 1)
+    expect(() => again('')).toThrow(mismatch)
+    after(1)
+    expect(states()).toEqual({ a: 'suspect' })
+    const { token } = again('')
+    expect(states()).toEqual({ a: 'serving' })
+    expect(() => registry.deregister('a', 1n, '')).toThrow(mismatch)
+    expect(again(token).token).toBe(token)
+  })
+
+  it('of a lease that was given to somebody else after it ran out is worth nothing', () => {
+    const { registry, after } = fresh()
+    const before = registry.register(named('a'), 'serving', {})
+    after(TTL_MS)
+    const ends: string[] = []
+    registry.register(named('a'), 'serving', { end: ({ reason }) => ends.push(reason) })
+    expect(() => registry.renew('a', 1n, before.token)).toThrow(mismatch)
+    expect(() => registry.register(named('a'), 'serving', {}, before.token)).toThrow(exists)
+    expect(ends).toEqual([])
+  })
+
   it('takes the lease over from a stream that has not been found broken yet, with nothing to see', () => {
     const { registry } = fresh()
     const ends: string[] = []
@@ -274,11 +301,48 @@ describe('an instance that drains', () => {
     expect(() => registry.drain('b')).toThrow(unknown)
   })
 
+  it('is told when it comes back if it was between two streams, and no more once it says so itself', () => {
+    const { registry } = fresh()
+    const graces: (number | undefined)[] = []
+    const stream = () => ({ drain: (graceMs: number | undefined) => graces.push(graceMs) })
+    const first = stream()
+    const { token } = registry.register(named('a'), 'serving', first)
+    registry.detach(first)
+    registry.drain('a', 5_000)
+    expect(graces).toEqual([])
+    registry.register(named('a'), 'serving', stream(), token)
+    expect(graces).toEqual([5_000])
+    registry.register(named('a'), 'draining', stream(), token)
+    expect(graces).toEqual([5_000])
+  })
+
   it('is a new one as a newer process', () => {
     const { registry, states } = fresh()
     registry.register(named('a'), 'draining', {})
     registry.register(named('a', { incarnation: 2n }), 'serving', {})
     expect(states()).toEqual({ a: 'serving' })
+  })
+})
+
+describe('a registry that closes', () => {
+  it('takes the end of its streams, and the silence after it, for no news of the instances', () => {
+    const { registry, changes, after, states } = fresh()
+    const streams = [{}, {}, {}]
+    for (const [at, stream] of streams.entries()) registry.register(named(`i${at}`), 'serving', stream)
+    changes.length = 0
+    registry.close()
+    for (const stream of streams) registry.detach(stream)
+    after(GRACE_MS)
+    after(TTL_MS)
+    expect([changes, states()]).toEqual([[], { i0: 'serving', i1: 'serving', i2: 'serving' }])
+  })
+
+  it('still hears who leaves', () => {
+    const { registry, states } = fresh()
+    const { token } = registry.register(named('a'), 'serving', {})
+    registry.close()
+    registry.deregister('a', 1n, token)
+    expect(states()).toEqual({})
   })
 })
 

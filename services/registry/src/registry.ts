@@ -47,18 +47,15 @@ export interface Heartbeat {
 }
 
 export interface Registry
-  extends Pick<
-    Watchers,
-    'watch' | 'settled' | 'acknowledge' | 'acknowledged' | 'whenAcknowledged' | 'close'
-  > {
+  extends Pick<Watchers, 'watch' | 'settled' | 'acknowledge' | 'acknowledged' | 'whenAcknowledged'> {
   readonly epoch: string
   readonly leaseTtlMs: number
   readonly startedAt: Date
   revision(): bigint
   /**
-   * Lists an instance, or what it now says of itself. Another stream takes a lease over with its token, or with a higher
-   * incarnation. Throws STALE_INCARNATION; INSTANCE_EXISTS while the holder is connected, LEASE_MISMATCH while it may
-   * come back.
+   * Lists an instance, or what it now says of itself. Another stream takes a lease over with its token, with a higher
+   * incarnation, or when it has run out. Throws STALE_INCARNATION; INSTANCE_EXISTS while the holder is connected,
+   * LEASE_MISMATCH while it may come back.
    */
   register(description: Description, state: State, stream: LeaseStream | undefined, token?: string): Grant
   /** Extends the lease that a stream holds. Throws INSTANCE_NOT_FOUND or STALE_INCARNATION. */
@@ -99,6 +96,8 @@ export interface Registry
   onChange(listener: (change: Change) => void): () => void
   /** Open watches. */
   watchers(): number
+  /** Ends all watches. That streams end from now on, and nothing is heard, is no news of the instances. */
+  close(): void
 }
 
 /** Instances that left by themselves and are remembered for it. */
@@ -128,6 +127,7 @@ export function createRegistry({
   const startedAt = clock()
   const bornAt = monotonic()
   const guard = createExpiryGuard({ windowMs: leaseTtlMs })
+  let closed = false
   const members = (): Member[] => [...leases.values()].map(({ member }) => member)
   const updates = createUpdates(epoch, {
     members,
@@ -200,12 +200,15 @@ export function createRegistry({
       if (holds !== undefined && holds !== instanceId) throw wrongInstance(holds)
       const known = leaseOf(instanceId, incarnation)
       if (known?.member.incarnation === incarnation) {
-        if (isOwn(known) && (!stream || known.stream !== stream) && !tokensMatch(known.token, token))
+        const isHolder = (stream && known.stream === stream) || tokensMatch(known.token, token)
+        // One that has run out is kept for its callers, not for its holder, who may never have got the token.
+        if (isOwn(known) && !isHolder && known.expiresAt > monotonic())
           throw known.stream ? instanceExists(instanceId) : leaseMismatch(instanceId)
         if (known.stream !== stream) known.stream?.end?.(superseded())
-        Object.assign(known, { origin: undefined, token: known.token || newToken(), stream })
+        Object.assign(known, { origin: undefined, token: isHolder ? known.token : newToken(), stream })
         known.declared = declare(known, state)
         if (stream) held.set(stream, known)
+        if (known.drainOrder && state !== 'draining') stream?.drain?.(known.drainOrder.graceMs)
         return { member: extend(known, description), token: known.token }
       }
       const now = clock()
@@ -217,6 +220,7 @@ export function createRegistry({
         checked: 'unknown',
         lagging: false,
         streamLost: false,
+        drainOrder: undefined,
         expiresAt: monotonic() + leaseTtlMs,
         member: {
           ...description,
@@ -249,7 +253,7 @@ export function createRegistry({
     },
     detach(stream) {
       const lease = held.get(stream)
-      if (!lease || lease.stream !== stream || leases.get(lease.member.instanceId) !== lease) return
+      if (closed || !lease || lease.stream !== stream || leases.get(lease.member.instanceId) !== lease) return
       lease.stream = undefined
       lease.streamLost = true
       lease.expiresAt = Math.min(lease.expiresAt, monotonic() + suspectGraceMs)
@@ -269,6 +273,7 @@ export function createRegistry({
       const lease = leaseOf(instanceId)
       if (!lease) throw instanceNotFound(instanceId)
       lease.declared = 'draining'
+      lease.drainOrder = { graceMs }
       lease.stream?.drain?.(graceMs)
       return update(lease, { state: 'draining' })
     },
@@ -309,6 +314,7 @@ export function createRegistry({
         checked: lagging ? 'healthy' : health,
         lagging,
         streamLost,
+        drainOrder: undefined,
         expiresAt,
       }
       list(lease, known)
@@ -319,6 +325,7 @@ export function createRegistry({
     },
     replacePolicies: policies.replace,
     sweep() {
+      if (closed) return
       const now = monotonic()
       const before = guard.active()
       const { lapsed, delisted } = sweepLeases(leases, { now, quarantine: quarantine(), guard })
@@ -350,6 +357,10 @@ export function createRegistry({
     },
     ...watchers,
     watchers: watchers.count,
+    close() {
+      closed = true
+      watchers.close()
+    },
   }
 }
 

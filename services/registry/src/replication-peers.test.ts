@@ -1,7 +1,7 @@
 import { fakeClock } from '@docmesh/testing'
 import { describe, expect, it } from 'vitest'
 import type { Member } from './member.ts'
-import { named } from './registry.fixture.ts'
+import { fresh, named } from './registry.fixture.ts'
 import { createPeers } from './replication-peers.ts'
 
 const TTL_MS = 15_000
@@ -93,6 +93,55 @@ describe('leases of other replicas', () => {
     peers.sweep()
     all(2n, [])
     expect(leases.size).toBe(0)
+  })
+})
+
+describe('an instance that several replicas hold a lease of', () => {
+  const suspect: Member = { ...member('x'), state: 'suspect' }
+
+  function setUpRegistry() {
+    const { registry, clock, states } = fresh()
+    const peers = createPeers({ registry, leaseTtlMs: TTL_MS, monotonic: clock.now })
+    let revision = 0n
+    const say = (replica: string, changed: Member[], removed: string[] = []) =>
+      peers.hear({ replica, revision: ++revision, kind: 'changes', changed, removed }, TTL_MS)
+    return { clock, states, say }
+  }
+
+  it.each([
+    ['a', 'b'],
+    ['b', 'a'],
+  ])('is what the best of them say: first %s, then %s lets go', (first, second) => {
+    const { states, say } = setUpRegistry()
+    say('a', [member('x')])
+    say('b', [member('x')])
+    say(first, [suspect])
+    expect(states()).toEqual({ x: 'serving' })
+    say(first, [], ['x'])
+    expect(states()).toEqual({ x: 'serving' })
+    say(second, [suspect])
+    expect(states()).toEqual({ x: 'suspect' })
+    say(second, [], ['x'])
+    expect(states()).toEqual({})
+  })
+
+  it('is not held by a replica that has been silent for half of its lease time', () => {
+    const { clock, states, say } = setUpRegistry()
+    say('a', [member('x')])
+    clock.advance(TTL_MS / 2)
+    say('b', [member('x')])
+    say('b', [suspect])
+    expect(states()).toEqual({ x: 'suspect' })
+    say('b', [], ['x'])
+    expect(states()).toEqual({})
+  })
+
+  it('is not held by who means an older process', () => {
+    const { states, say } = setUpRegistry()
+    say('a', [member('x', 1n)])
+    say('b', [member('x', 2n)])
+    say('b', [], ['x'])
+    expect(states()).toEqual({})
   })
 })
 

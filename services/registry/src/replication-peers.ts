@@ -10,8 +10,8 @@ export interface RemoteLeases {
 interface Peer {
   revision: bigint
   heardAt: number
-  /** What it said last: incarnations by instance id. */
-  leases: Map<string, bigint>
+  /** What it said last, by instance id. */
+  leases: Map<string, { readonly incarnation: bigint; readonly suspect: boolean }>
 }
 
 export interface Peers {
@@ -43,6 +43,26 @@ export function createPeers({
   const peers = new Map<string, Peer>()
   const isSilentFor = (ms: number, { heardAt }: Peer): boolean => heardAt + ms <= monotonic()
 
+  /**
+   * Another replica holds a lease of the same process, and is heard: it says everything every third of the lease time. The
+   * stream to one replica can break while the instance is well.
+   */
+  function isHeldElsewhere(by: Peer, instanceId: string, incarnation: bigint): boolean {
+    for (const peer of peers.values()) {
+      if (peer === by || isSilentFor(leaseTtlMs / 2, peer)) continue
+      const lease = peer.leases.get(instanceId)
+      if (lease?.incarnation === incarnation && !lease.suspect) return true
+    }
+    return false
+  }
+
+  /** The last that spoke of it may be one that has let it go before. */
+  function drop(instanceId: string, incarnation: bigint): void {
+    for (const [replica, { leases }] of peers)
+      if (leases.get(instanceId)?.incarnation !== incarnation)
+        registry.dropRemote(replica, instanceId, incarnation)
+  }
+
   return {
     hear(said, ttlMs) {
       const { replica, revision } = said
@@ -52,15 +72,18 @@ export function createPeers({
       const present = said.kind === 'all' ? said.members : said.changed
       const gone = said.kind === 'all' ? new Set(peer.leases.keys()) : new Set(said.removed)
       for (const member of present) {
-        gone.delete(member.instanceId)
-        peer.leases.set(member.instanceId, member.incarnation)
-        registry.adoptRemote(replica, member, ttlMs)
+        const { instanceId, incarnation } = member
+        const suspect = member.state === 'suspect'
+        gone.delete(instanceId)
+        peer.leases.set(instanceId, { incarnation, suspect })
+        if (!suspect || !isHeldElsewhere(peer, instanceId, incarnation))
+          registry.adoptRemote(replica, member, ttlMs)
       }
       for (const instanceId of gone) {
-        const incarnation = peer.leases.get(instanceId)
-        if (incarnation === undefined) continue
+        const lease = peer.leases.get(instanceId)
+        if (!lease) continue
         peer.leases.delete(instanceId)
-        registry.dropRemote(replica, instanceId, incarnation)
+        if (!isHeldElsewhere(peer, instanceId, lease.incarnation)) drop(instanceId, lease.incarnation)
       }
     },
     count: () => [...peers.values()].filter((peer) => !isSilentFor(leaseTtlMs, peer)).length,

@@ -15,9 +15,15 @@ import { SERVICE_NAME } from './policy.ts'
 import type { Update } from './updates.ts'
 
 const ADDRESS = /^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):([1-9]\d{0,4})$/
+const MAX_PORT = 65_535
+/** PostgreSQL keeps no NUL, and no list shows the others. */
+const CONTROL = /\p{Cc}/u
 const MAX_TEXT = 256
 const MAX_LIST = 100
 const MAX_WAIT_MS = 600_000
+
+const isAddress = (text: string): boolean =>
+  ADDRESS.test(text) && Number(text.slice(text.lastIndexOf(':') + 1)) <= MAX_PORT
 
 /** @throws INVALID_REQUEST that names every wrong field. */
 export function descriptionFrom(registration: Registration): Description {
@@ -32,10 +38,14 @@ export function descriptionFrom(registration: Registration): Description {
     'service',
     'lower-case letters, digits and hyphens, at most 63, beginning with a letter',
   )
-  check(instanceId.length > 0 && instanceId.length <= MAX_TEXT, 'instance_id', `1 to ${MAX_TEXT} characters`)
+  check(
+    instanceId.length > 0 && instanceId.length <= MAX_TEXT && !CONTROL.test(instanceId),
+    'instance_id',
+    `1 to ${MAX_TEXT} characters, no control characters`,
+  )
   check(incarnation >= 0n, 'incarnation', 'not negative')
-  check(ADDRESS.test(address), 'address', 'host:port that callers can dial')
-  check(adminAddress === '' || ADDRESS.test(adminAddress), 'admin_address', 'host:port or empty')
+  check(isAddress(address), 'address', 'host:port that callers can dial')
+  check(adminAddress === '' || isAddress(adminAddress), 'admin_address', 'host:port or empty')
   check(version.length <= MAX_TEXT, 'version', `at most ${MAX_TEXT} characters`)
   check(zone.length <= MAX_TEXT, 'zone', `at most ${MAX_TEXT} characters`)
   check(weight >= 0 && weight <= 1_000, 'weight', '0 to 1000')

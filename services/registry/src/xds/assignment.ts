@@ -9,7 +9,7 @@ export interface Located {
   readonly port: number
 }
 
-const { HEALTHY, UNHEALTHY, DRAINING } = HealthStatus
+const { HEALTHY, UNHEALTHY, DRAINING, UNKNOWN } = HealthStatus
 
 export function healthOf({ state, health }: Member): HealthStatus {
   if (state === 'draining') return DRAINING
@@ -21,9 +21,13 @@ const weightOf = ({ weight }: Member): number => weight || 100
 
 /**
  * The endpoints of a cluster by zone. A zone counts with the weight of its healthy endpoints, never with 0, because clients
- * forget a locality of weight 0; all zones have one priority.
+ * forget a locality of weight 0; all zones have one priority. Clients call no unhealthy endpoint, so where none is healthy
+ * the suspect ones are unknown: nobody said that they left, and a registry that is cut off must not end all calls.
  */
 export function loadAssignment(clusterName: string, located: readonly Located[]): ClusterLoadAssignment {
+  const isAnyHealthy = located.some(({ member }) => healthOf(member) === HEALTHY)
+  const statusOf = (member: Member): HealthStatus =>
+    member.state === 'suspect' && !isAnyHealthy ? UNKNOWN : healthOf(member)
   const zones = Map.groupBy(onePerAddress(located), ({ member }) => member.zone)
   return ClusterLoadAssignment.fromPartial({
     clusterName,
@@ -36,7 +40,7 @@ export function loadAssignment(clusterName: string, located: readonly Located[])
           healthy.reduce((sum, { member }) => sum + weightOf(member), 0),
         ),
         lbEndpoints: inZone.map(({ member, ip, port }) => ({
-          healthStatus: healthOf(member),
+          healthStatus: statusOf(member),
           loadBalancingWeight: weightOf(member),
           hostIdentifier: { $case: 'endpoint', value: { address: socketAddress(ip, port) } },
         })),

@@ -84,6 +84,26 @@ describe('the catalog', () => {
   })
 })
 
+describe('a host name that nobody could resolve', () => {
+  it('is asked for again while there is somebody who wants it, though nothing else changes', async () => {
+    const mesh = scriptedMesh({ members: [member('a', { address: 'document-1:7400' })] })
+    let asked = 0
+    const catalog = createCatalog(mesh, {
+      freshMs: 20,
+      resolve: async () => {
+        if (++asked === 1) throw new Error('the name server is away')
+        return '10.1.2.3'
+      },
+    })
+    let addresses = addressesOf(catalog.current(), 'document')
+    catalog.onChange(() => {
+      addresses = addressesOf(catalog.current(), 'document')
+    })
+    expect(addresses).toEqual([])
+    await eventually(() => expect(addresses).toEqual(['10.1.2.3']))
+  })
+})
+
 describe('host names', () => {
   it('are asked for again after 30 s, and keep their address while nobody answers', async () => {
     let now = 0

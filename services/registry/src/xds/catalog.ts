@@ -12,7 +12,10 @@ export interface Snapshot {
   readonly resources: Readonly<Record<Kind, ReadonlyMap<string, Resource>>>
   /** A hash over all resources of a type. */
   readonly versions: Readonly<Record<Kind, string>>
+  /** Instances and policies are complete: what is not here does not exist. */
   readonly settled: boolean
+  /** The instances alone are. */
+  readonly instancesSettled: boolean
 }
 
 export interface Catalog {
@@ -27,7 +30,10 @@ interface Built {
   readonly resources: readonly Resource[]
 }
 
-export function createCatalog(source: MeshSource, { resolve }: Pick<HostsOptions, 'resolve'> = {}): Catalog {
+export function createCatalog(
+  source: MeshSource,
+  hostsOptions: Pick<HostsOptions, 'resolve' | 'freshMs'> = {},
+): Catalog {
   const listeners = new Set<() => void>()
   let snapshot: Snapshot | undefined
   let built = new Map<string, Built>()
@@ -35,21 +41,25 @@ export function createCatalog(source: MeshSource, { resolve }: Pick<HostsOptions
     snapshot = undefined
     for (const listener of [...listeners]) listener()
   }
-  const hosts = createHosts({ onChange: changed, ...(resolve ? { resolve } : {}) })
+  const hosts = createHosts({ ...hostsOptions, onChange: changed })
   source.onChange(changed)
 
   function build(): Snapshot {
     const members = Map.groupBy(source.members(), ({ service }) => service)
     const policies = new Map(source.policies().map((policy) => [policy.service, policy]))
+    const policiesPending = source.policiesPending?.() ?? false
+    const instancesSettled = source.settled?.() ?? true
     const next = new Map<string, Built>()
     for (const service of [...new Set([...members.keys(), ...policies.keys()])].sort()) {
       const located = (members.get(service) ?? []).flatMap((member) => locate(member, hosts.ipOf))
       const policy = policies.get(service)
-      const key = keyOf(located, policy)
+      const key = `${policiesPending} ${keyOf(located, policy)}`
       const known = built.get(service)
+      // Clients may have the clusters of any version, from a policy that is not known now.
+      const versions = policiesPending ? located.map(({ member }) => member.version) : []
       next.set(
         service,
-        known?.key === key ? known : { key, resources: resourcesOf(service, located, policy) },
+        known?.key === key ? known : { key, resources: resourcesOf(service, located, policy, versions) },
       )
     }
     built = next
@@ -60,7 +70,8 @@ export function createCatalog(source: MeshSource, { resolve }: Pick<HostsOptions
     return {
       resources,
       versions: byKind((kind) => versionOf(resources[kind])),
-      settled: source.settled?.() ?? true,
+      settled: instancesSettled && !policiesPending,
+      instancesSettled,
     }
   }
 

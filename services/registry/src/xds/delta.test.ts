@@ -168,6 +168,19 @@ describe('a client that comes back', () => {
     expect(client.hear()).toEqual(['cluster +document'])
   })
 
+  it('before the policies have been read hears of instances only', () => {
+    mesh.set({ policiesPending: true })
+    const before = { initialResourceVersions: { document: 'v' } }
+    client.ask('listener', { ...before, ...subscribe('document') })
+    client.ask('endpoint', {
+      initialResourceVersions: { document: 'v', 'document@2': 'v' },
+      ...subscribe('document', 'document@2'),
+    })
+    expect(client.hear()).toEqual(['endpoint +document'])
+    mesh.set({ policiesPending: false })
+    expect(client.hear()).toEqual(['listener +document', 'endpoint -document@2'])
+  })
+
   it('with more than a mesh can have is refused', () => {
     const initialResourceVersions = Object.fromEntries(
       Array.from({ length: 10_001 }, (_, at) => [`s${at}`, 'v']),
@@ -187,6 +200,24 @@ describe('an answer', () => {
     expect(client.verdicts).toEqual([{ kind: 'cluster', nodeId: 'envoy-1', error: 'bad cluster' }])
     expect(client.session.subscriptions.get('cluster')?.held.get('document')?.state).toBe('nacked')
     expect(client.hear()).toEqual([])
+  })
+
+  it('is to the response that it names, also when another one was sent meanwhile', () => {
+    client.ask('cluster', { ...subscribe('document'), node: { id: 'envoy-1' } })
+    client.hear()
+    client.ask('cluster', subscribe('analysis'))
+    client.hear()
+    client.ask('cluster', { responseNonce: '1', errorDetail: { code: 3, message: 'bad cluster' } })
+    client.ask('cluster', { responseNonce: '1' })
+    client.ask('cluster', { responseNonce: '2' })
+    const node = { kind: 'cluster', nodeId: 'envoy-1' }
+    expect(client.verdicts).toEqual([
+      { ...node, error: 'bad cluster' },
+      { ...node, error: undefined },
+    ])
+    const held = client.session.subscriptions.get('cluster')?.held
+    expect(held?.get('document')).toMatchObject({ state: 'nacked', error: 'bad cluster' })
+    expect(held?.get('analysis')).toMatchObject({ state: 'acked' })
   })
 
   it('with a nonce that nobody knows says nothing, but its subscriptions count', () => {

@@ -5,14 +5,14 @@ import type {
 } from '@docmesh/contracts/envoy/service/discovery/v3/discovery'
 import { invalidRequest } from '@docmesh/rpc'
 import type { Snapshot } from './catalog.ts'
-import { isWhole, KINDS, type Kind, kindOf, TYPE_URLS } from './kinds.ts'
+import { isWhole, type Kind, kindOf, TYPE_URLS } from './kinds.ts'
 import type { Resource } from './resources.ts'
-import { resourceFor, type Session, type SessionOptions, shortened } from './session.ts'
+import { resourceFor, type Session, type SessionOptions, shortened, tellable } from './session.ts'
 import {
   addNames,
   createSubscription,
   newsFor,
-  noteAnswer,
+  noteAnswerTo,
   noteSent,
   removeName,
   resendEndpoints,
@@ -115,17 +115,14 @@ export function createDeltaSession({
       if (!kind) return // a type that the mesh has nothing of
       const subscription = subscriptions.get(kind) ?? open(kind, request)
       const { responseNonce, errorDetail, resourceNamesSubscribe, resourceNamesUnsubscribe } = request
-      if (responseNonce !== '' && responseNonce === subscription.nonce && !subscription.answered) {
-        noteAnswer(subscription, errorDetail?.message)
+      if (responseNonce !== '' && noteAnswerTo(subscription, responseNonce, errorDetail?.message))
         onVerdict({ kind, nodeId: node?.id ?? '', error: errorDetail?.message })
-      }
       unsubscribe(subscription, resourceNamesUnsubscribe)
       subscribe(subscription, resourceNamesSubscribe)
     },
     next(snapshot) {
-      if (resumed && !snapshot.settled) return undefined
       for (const step of [additions, removals]) {
-        for (const kind of KINDS) {
+        for (const kind of tellable(snapshot, resumed)) {
           const subscription = subscriptions.get(kind)
           const response = subscription && step(kind, subscription, snapshot)
           if (response) return response

@@ -9,14 +9,15 @@ export interface Hosts {
 
 export interface HostsOptions {
   readonly resolve?: (host: string) => Promise<string>
-  /** Hears that the address of a host has become known, or has changed. */
+  /** Hears that an address has become known or has changed, or that it is time to want the addresses again. */
   readonly onChange: () => void
+  /**
+   * Milliseconds after which an answer, or that there was none, is asked for again when somebody wants it; default 30,000.
+   */
+  readonly freshMs?: number
   /** Monotonic milliseconds. */
   readonly now?: () => number
 }
-
-/** After this time an answer is asked for again when somebody wants it; a failed question too. */
-const FRESH_MS = 30_000
 
 /** Names that are remembered; with more, all are asked for anew. */
 const MAX_HOSTS = 10_000
@@ -24,9 +25,20 @@ const MAX_HOSTS = 10_000
 export function createHosts({
   resolve = byDns,
   onChange,
+  freshMs = 30_000,
   now = () => performance.now(),
 }: HostsOptions): Hosts {
   const known = new Map<string, { ip: string | undefined; askedAt: number }>()
+  let reminder: NodeJS.Timeout | undefined
+
+  /** A mesh in which nothing changes would never ask again. */
+  function remind(): void {
+    if (reminder) return
+    reminder = setTimeout(() => {
+      reminder = undefined
+      onChange()
+    }, freshMs).unref()
+  }
 
   async function ask(host: string): Promise<void> {
     const before = known.get(host)?.ip
@@ -42,8 +54,9 @@ export function createHosts({
     ipOf(host) {
       const literal = host.replace(/^\[(.*)\]$/, '$1')
       if (isIP(literal)) return literal
+      remind()
       const answer = known.get(host)
-      if (!answer || now() - answer.askedAt > FRESH_MS) void ask(host)
+      if (!answer || now() - answer.askedAt > freshMs) void ask(host)
       return answer?.ip
     },
   }

@@ -31,11 +31,13 @@ export const member = (instanceId: string, fields: Partial<Member> = {}): Member
 
 export interface ScriptedMesh extends MeshSource {
   settled(): boolean
+  policiesPending(): boolean
   /** Replaces what is given, and tells of it. */
   set(state: {
     members?: readonly Member[]
     policies?: readonly Parameters<typeof TrafficPolicy.fromPartial>[0][]
     settled?: boolean
+    policiesPending?: boolean
   }): void
 }
 
@@ -45,11 +47,13 @@ export function scriptedMesh(initial: Parameters<ScriptedMesh['set']>[0] = {}): 
   let members: readonly Member[] = []
   let policies: readonly TrafficPolicy[] = []
   let settled = true
+  let policiesPending = false
   let revision = 0n
   const mesh: ScriptedMesh = {
     members: () => members,
     policies: () => policies,
     settled: () => settled,
+    policiesPending: () => policiesPending,
     onChange(listener) {
       listeners.add(listener)
       return () => listeners.delete(listener)
@@ -59,6 +63,7 @@ export function scriptedMesh(initial: Parameters<ScriptedMesh['set']>[0] = {}): 
       members = state.members?.map((each) => ({ ...each, revision })) ?? members
       policies = state.policies?.map((each) => TrafficPolicy.fromPartial({ ...each, revision })) ?? policies
       settled = state.settled ?? settled
+      policiesPending = state.policiesPending ?? policiesPending
       for (const listener of listeners) listener()
     },
   }

@@ -145,7 +145,17 @@ describe('endpoints', () => {
     [{ state: 'suspect' }, 2],
     [{ state: 'draining' }, 3],
   ] as const)('tell of %o as health status %i', (fields, status) => {
-    expect(assignment([member('a', fields)])[0]?.lbEndpoints[0]?.healthStatus).toBe(status)
+    expect(assignment([member('a', fields), member('b')])[0]?.lbEndpoints[0]?.healthStatus).toBe(status)
+  })
+
+  it('of which none is healthy tell of the suspect ones as unknown, so that there is something left to try', () => {
+    const suspect = [
+      member('a', { state: 'suspect' }),
+      member('b', { state: 'suspect', health: 'unhealthy' }),
+    ]
+    const others = [member('c', { state: 'draining' }), member('d', { health: 'unhealthy' })]
+    const told = assignment([...suspect, ...others]).flatMap(({ lbEndpoints }) => lbEndpoints)
+    expect(told.map(({ healthStatus }) => healthStatus)).toEqual([0, 0, 3, 2])
   })
 
   it('leave out an instance that starts', () => {

@@ -28,14 +28,16 @@ export interface Resource {
 
 /**
  * The resources of one service: listener and routes by its name, a cluster with its endpoints for all instances, and one
- * for each version that the policy names. `mirror` is left out: gRPC clients of xDS know no mirroring.
+ * for each version that the policy names, or `versions` does. `mirror` is left out: gRPC clients of xDS know no mirroring.
  */
 export function resourcesOf(
   service: string,
   located: readonly Located[],
   policy: TrafficPolicy | undefined,
+  versions: readonly string[] = [],
 ): Resource[] {
-  const named = new Set([...(policy?.weights ?? []), ...(policy?.rules ?? [])].map(({ version }) => version))
+  const ofPolicy = [...(policy?.weights ?? []), ...(policy?.rules ?? [])].map(({ version }) => version)
+  const named = new Set([...ofPolicy, ...versions])
   const isServed = (version: string): boolean =>
     located.some(({ member }) => member.version === version && healthOf(member) === HealthStatus.HEALTHY)
   const listed = located.filter(({ member }) => member.state !== 'starting')

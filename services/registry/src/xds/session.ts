@@ -1,6 +1,6 @@
 import type { Node } from '@docmesh/contracts/envoy/config/core/v3/base'
 import type { Snapshot } from './catalog.ts'
-import type { Kind } from './kinds.ts'
+import { KINDS, type Kind } from './kinds.ts'
 import type { Resource } from './resources.ts'
 import type { Subscription } from './subscription.ts'
 
@@ -55,6 +55,15 @@ export const shortened = ({ id, cluster, locality, userAgentName, userAgentVersi
  */
 export const crashesOnRingHash = (node: Node | undefined): boolean =>
   /^C-core 2[89]\./.test(node?.userAgentVersionType?.value ?? '')
+
+/**
+ * What a client can be told now. One that had a state before keeps it while the mesh is not known again: hears nothing
+ * before the instances are, and of nothing but their endpoints before the policies are.
+ */
+export function tellable(snapshot: Snapshot, resumed: boolean): readonly Kind[] {
+  if (!resumed || snapshot.settled) return KINDS
+  return snapshot.instancesSettled ? ['endpoint'] : []
+}
 
 /** What a snapshot has for a client, by type and name. */
 export function resourceFor(

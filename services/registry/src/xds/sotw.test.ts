@@ -320,6 +320,35 @@ describe('while the registry is young', () => {
   })
 })
 
+describe('while the policies have not been read', () => {
+  beforeEach(() => {
+    mesh.set({ policiesPending: true })
+    const versionInfo = 'of before'
+    client.ask('listener', ['document'], { node: NODE, versionInfo })
+    client.ask('route', ['document'], { versionInfo })
+    client.ask('cluster', ['document', 'document@2.0.0'], { versionInfo })
+    client.ask('endpoint', ['document', 'document@2.0.0'], { versionInfo })
+  })
+
+  it('a client that had a state hears of instances, and keeps what the policies have made of it', () => {
+    expect(client.hear()).toEqual([['endpoint', ['document', 'document@2.0.0']]])
+    mesh.set({ members: [member('a')] })
+    expect(client.hear()).toEqual([['endpoint', ['document']]])
+    mesh.set({ policiesPending: false, policies: [{ service: 'document', weights: WEIGHTS }] })
+    expect(client.hear()).toEqual([
+      ['cluster', ['document', 'document@2.0.0']],
+      ['endpoint', ['document@2.0.0']],
+      ['listener', ['document']],
+      ['route', ['document']],
+    ])
+  })
+
+  it('such a client hears nothing before the instances had time to register again', () => {
+    mesh.set({ settled: false })
+    expect(client.hear()).toEqual([])
+  })
+})
+
 describe('a client that a hash ring would crash', () => {
   it.each([
     ['C-core 29.0.0 Python 1.51.1', 0],

@@ -4,9 +4,9 @@ import type {
   DiscoveryResponse,
 } from '@docmesh/contracts/envoy/service/discovery/v3/discovery'
 import type { Snapshot } from './catalog.ts'
-import { isWhole, KINDS, type Kind, kindOf, TYPE_URLS } from './kinds.ts'
+import { isWhole, type Kind, kindOf, TYPE_URLS } from './kinds.ts'
 import { missingService, type Resource } from './resources.ts'
-import { resourceFor, type Session, type SessionOptions, shortened } from './session.ts'
+import { resourceFor, type Session, type SessionOptions, shortened, tellable } from './session.ts'
 import {
   addNames,
   createSubscription,
@@ -124,9 +124,8 @@ export function createSotwSession({
       setNames(kind, subscription, request.resourceNames)
     },
     next(snapshot) {
-      if (resumed && !snapshot.settled) return undefined
       for (const step of [additions, removals]) {
-        for (const kind of KINDS) {
+        for (const kind of tellable(snapshot, resumed)) {
           const subscription = subscriptions.get(kind)
           if (!subscription || (step === removals && !isWhole(kind))) continue
           const response = step(kind, subscription, snapshot)

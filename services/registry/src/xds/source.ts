@@ -5,11 +5,13 @@ import type { Member } from '../member.ts'
 export interface MeshSource {
   members(): readonly Member[]
   policies(): readonly TrafficPolicy[]
-  /** Hears of every change of the above, and of `settled`. */
+  /** Hears of every change of the above, of `settled` and of `policiesPending`. */
   onChange(listener: () => void): () => void
   /**
-   * False while what is here is known to be incomplete, as after a restart, when instances have not registered again yet:
+   * False while the instances are known to be incomplete, as after a restart, when not all have registered again yet:
    * clients that had a state before keep it until this is true. Default: always true.
    */
   settled?(): boolean
+  /** True while the policies could not be read: those above are none. Default: always false. */
+  policiesPending?(): boolean
 }

@@ -142,13 +142,28 @@ export function noteMissing(
 export function noteAnswer(subscription: Subscription, error: string | undefined): void {
   subscription.answered = true
   for (const [name, held] of subscription.held) {
-    if (held.state !== 'sent') continue
-    if (error === undefined) subscription.held.set(name, { ...held, state: 'acked' })
-    else if (held.nonce === subscription.nonce) {
-      subscription.held.set(name, { ...held, state: 'nacked', error: error.slice(0, MAX_ERROR_LENGTH) })
-    }
+    if (held.state === 'sent' && (error === undefined || held.nonce === subscription.nonce))
+      subscription.held.set(name, answered(held, error))
   }
 }
+
+/** Notes the answer to the response of that nonce, and to no other. False when that was not to be answered any more. */
+export function noteAnswerTo(subscription: Subscription, nonce: string, error: string | undefined): boolean {
+  const { held } = subscription
+  let isNews = nonce === subscription.nonce && !subscription.answered
+  if (nonce === subscription.nonce) subscription.answered = true
+  for (const [name, each] of held) {
+    if (each.state !== 'sent' || each.nonce !== nonce) continue
+    isNews = true
+    held.set(name, answered(each, error))
+  }
+  return isNews
+}
+
+const answered = (held: Held, error: string | undefined): Held =>
+  error === undefined
+    ? { ...held, state: 'acked' }
+    : { ...held, state: 'nacked', error: error.slice(0, MAX_ERROR_LENGTH) }
 
 /** A client that gets a changed cluster waits for its endpoints anew. */
 export function resendEndpoints(

@@ -86,6 +86,21 @@ describe('grpc-js-xds', () => {
     await eventually(async () => expect(await client({ calls: 10 })).toEqual({ '1 b': 10 }))
   })
 
+  it('goes on calling instances that are all suspect: nobody said that they left', async () => {
+    mesh.set({ members: [a, b] })
+    await eventually(async () => expect(await client({ calls: 10 })).toEqual({ '1 a': 5, '1 b': 5 }))
+    mesh.set({
+      members: [
+        { ...a, state: 'suspect' },
+        { ...b, state: 'suspect' },
+        { ...canary, state: 'draining' },
+      ],
+    })
+    const order = { target: 'xds:///suspects', calls: 1 }
+    expect(Object.keys(await client(order))).toEqual([expect.stringMatching(/^UNAVAILABLE /)]) // sent after the change
+    expect(await client({ calls: 10 })).toEqual({ '1 a': 5, '1 b': 5 })
+  })
+
   it('hears at once that nobody serves a name, and is served when somebody does', async () => {
     const order = { target: 'xds:///later', calls: 1 }
     expect(Object.keys(await client(order))).toEqual([expect.stringMatching(/^UNAVAILABLE /)])
