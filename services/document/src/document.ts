@@ -63,6 +63,11 @@ export const isText = (value: string): boolean =>
 /** PostgreSQL has no character 0. */
 export const isStorable = (value: string): boolean => !value.includes('\0')
 
+/** A time that google.protobuf.Timestamp may hold; clients can send others, which no database takes. */
+export const isTimestamp = (time: Date): boolean =>
+  time.getTime() >= Date.parse('0001-01-01T00:00:00Z') &&
+  time.getTime() < Date.parse('+010000-01-01T00:00:00Z')
+
 /** What is wrong with the fields that are there. */
 export function descriptionFaults({ name, tags = [], attributes = {} }: Partial<Description>) {
   const faults: { field: string; description: string }[] = []

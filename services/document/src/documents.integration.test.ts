@@ -86,6 +86,18 @@ describe('a list of documents', () => {
     expect(await ids({ tags: ['\0'] })).toEqual([])
   })
 
+  it.each([-8.64e15, 1e18])('takes no time that is %d ms from 1970', async (ms) => {
+    const time = Object.assign(new Date(0), { getTime: () => ms })
+    for (const [key, field] of [
+      ['createdAfter', 'created_after'],
+      ['createdBefore', 'created_before'],
+    ] as const)
+      expect(await failure(client.listDocuments({ [key]: time }))).toMatchObject({
+        code: Code.INVALID_ARGUMENT,
+        options: { fields: [{ field }] },
+      })
+  })
+
   it('takes no foreign page token and no impossible page size', async () => {
     for (const pageToken of ['!', Buffer.from('42').toString('base64url')])
       expect(await failure(client.listDocuments({ pageToken }))).toMatchObject({

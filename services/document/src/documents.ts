@@ -11,6 +11,7 @@ import {
   type ErasureReceipt,
   isId,
   isStorable,
+  isTimestamp,
 } from './document.ts'
 import { documentNotFound, versionNotFound } from './not-found.ts'
 import type { DocumentFilter, DocumentStore } from './store.ts'
@@ -62,6 +63,12 @@ export function createDocuments({ store, blobs, publish, erase, clock, ids }: Do
     },
     async list(filter, page, { tenantId }) {
       const { size, after } = readPage(page, isId)
+      const faults = [
+        { field: 'created_after', time: filter.createdAfter },
+        { field: 'created_before', time: filter.createdBefore },
+      ].filter(({ time }) => time && !isTimestamp(time))
+      if (faults.length > 0)
+        throw invalidRequest(faults.map(({ field }) => ({ field, description: 'a time of year 1 to 9999' })))
       const matchable = [...filter.tags, filter.nameContains, filter.mediaType].every(isStorable)
       if (!matchable) return { items: [], nextPageToken: '' }
       return pageFrom(await store.list(tenantId, filter, after, size), size, ({ id }) => id)

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { mkdir, rename, rmdir } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { ExtractionState, TextLayout } from '@docmesh/contracts/document/v1/document'
 import { DocumentTextUnreadable } from '@docmesh/contracts/document/v1/events'
@@ -195,13 +196,67 @@ it('announces a text before or after another change of the document, for readers
   expect(rows.map(({ version }) => version)).toEqual([1n, 2n, 3n])
 })
 
+const workerPath = fileURLToPath(new URL('../fixtures/hostile-worker.ts', import.meta.url))
+
+it('says that a document cannot be read when another instance has found so meanwhile', async () => {
+  await using elsewhere = await openWorld(database.url, { workerPath, workers: 1 })
+  const content = 'Um texto que só um dos dois lê.\n'
+  const { document } = await upload(world.client, content, { name: 'exit' })
+  await upload(elsewhere.client, content) // for its folder
+  const waiting = (count: number) =>
+    eventually(async () => {
+      const rows = await world.db.query(
+        "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+      )
+      expect(rows).toHaveLength(count)
+    })
+  const readings = await world.db.transaction(async (tx) => {
+    await tx.query('select from documents where id = $1 for update', [document.id])
+    const there = failure(read(elsewhere.client, document.id))
+    await waiting(1)
+    const here = failure(read(world.client, document.id))
+    await waiting(2)
+    return [there, here]
+  })
+  for (const error of await Promise.all(readings))
+    expect(error).toMatchObject({
+      reason: 'DOCUMENT_UNREADABLE',
+      options: { metadata: { failure: 'crashed' } },
+    })
+})
+
+it('says of a document with more layout than a message may have that it is too large', async () => {
+  await using vast = await openWorld(database.url, { workerPath, workers: 1 })
+  const { document } = await upload(vast.client, 'Um texto qualquer.\n', { name: 'blocks' })
+  for (let time = 0; time < 2; time++)
+    expect(await failure(read(vast.client, document.id))).toMatchObject({
+      reason: 'DOCUMENT_UNREADABLE',
+      options: { metadata: { failure: 'too_large' } },
+    })
+  expect((await current(document.id))?.extractionState).toBe(ExtractionState.UNREADABLE)
+})
+
+it('reads a document again after the disk did not give it', async () => {
+  const { document, version } = await upload(world.client, 'Um texto que o disco esconde.\n')
+  const path = (await world.blobs()).find((name) => name.endsWith(version.sha256)) ?? ''
+  await rename(path, `${path}.away`)
+  await mkdir(path)
+  expect((await failure(read(world.client, document.id))).code).toBe(Code.INTERNAL)
+  await rmdir(path)
+  await rename(`${path}.away`, path)
+  expect((await read(world.client, document.id)).text).toContain('esconde')
+})
+
 it('returns NOT_FOUND and stores nothing for a document that is erased while it is read', async () => {
-  const workerPath = fileURLToPath(new URL('../fixtures/hostile-worker.ts', import.meta.url))
-  await using slow = await openWorld(database.url, { workerPath, workers: 1, wallMs: 500 })
+  await using slow = await openWorld(database.url, { workerPath, workers: 1 })
+  const { pid } = JSON.parse((await slow.pool.extract({ path: workerPath })).text)
   const { document } = await upload(slow.client, 'Um texto qualquer.\n', { name: 'spin' })
   const reading = failure(read(slow.client, document.id))
-  await eventually(() => expect(slow.pool.stats().busy).toBe(1))
+  await eventually(async () =>
+    expect((await current(document.id))?.extractionState).toBe(ExtractionState.RUNNING),
+  )
   await slow.client.deleteDocument({ documentId: document.id })
+  process.kill(pid, 'SIGKILL')
   expect((await reading).reason).toBe('DOCUMENT_NOT_FOUND')
   expect((await eventTypes(document.id)).at(-1)).toBe('DocumentErased')
 })

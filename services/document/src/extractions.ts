@@ -36,6 +36,9 @@ const KILLS: Readonly<Record<string, 'timeout' | 'memory' | 'crash'>> = {
   crashed: 'crash',
 }
 
+/** What clients take as one message is 16 MiB; the rest is for what goes around the layout. */
+const MAX_LAYOUT_BYTES = 16 * 1024 * 1024 - 1024
+
 /**
  * Extraction on demand, once per version. Callers that ask meanwhile share the work; a caller that leaves does not stop
  * it, because its result is kept for the next one.
@@ -47,21 +50,22 @@ export function createExtractions({ store, blobs, publish, pool, metrics }: Extr
 
   async function extract(document: Document, version: DocumentVersion): Promise<Text> {
     await store.markRunning(version)
+    const before = await latest(version) // since the caller looked
+    if (before) return before
     const begun = performance.now()
     const observe = (outcome: 'extracted' | 'unreadable' | 'failure'): void =>
       seconds.observe({ media_type: version.mediaType, outcome }, (performance.now() - begun) / 1_000)
+    let result: Result
     try {
       const input = {
         path: blobs.path(version.sha256),
         fileName: document.name,
         mediaType: version.mediaType,
       }
-      const extracted = await pool.extract(input)
-      observe('extracted')
-      return await saveText(document, version, extracted)
+      result = resultOf(version, await pool.extract(input))
     } catch (error) {
-      const kept = await store.version(store, version.documentId, version.number)
-      if (!kept) throw documentNotFound(version.documentId) // erased meanwhile
+      if (!(await store.version(store, version.documentId, version.number)))
+        throw documentNotFound(version.documentId) // erased meanwhile
       if (!(error instanceof ExtractionError)) {
         observe('failure')
         throw error
@@ -72,24 +76,23 @@ export function createExtractions({ store, blobs, publish, pool, metrics }: Extr
       await saveUnreadable(document, version, error)
       throw unreadable(error.failure, error.message)
     }
+    observe('extracted')
+    return saveText(document, version, result)
   }
 
-  async function saveText(document: Document, version: DocumentVersion, extracted: Extracted): Promise<Text> {
-    const pageCount = extracted.pages.length
-    const language = extracted.properties.language ?? ''
-    const done: DocumentVersion = { ...version, extraction: { state: 'extracted', pageCount, language } }
-    const layout = layoutOf(done, extracted)
-    const { text } = extracted
+  async function saveText(document: Document, version: DocumentVersion, result: Result): Promise<Text> {
+    const { layout, encoded, text, pageCount, language } = result
     const saved = await store.transaction(async (tx) => {
       // First of all: readers get events in the order in which their transactions began to write.
       if (!(await store.lock(tx, document.id))) return false
-      if (!(await store.saveText(tx, version, { text, layout: encodeLayout(layout) }, pageCount, language)))
-        return false
+      if (!(await store.saveText(tx, version, { text, layout: encoded }, pageCount, language))) return false
       const event = { documentId: document.id, version: version.number, pageCount, length: text.length }
       await publish(tx, DocumentTextExtracted, event, eventOptions(document))
       return true
     })
-    return saved ? { layout, text } : stored(version)
+    const kept = saved ? { layout, text } : await latest(version) // another instance was first
+    if (!kept) throw documentNotFound(version.documentId)
+    return kept
   }
 
   function saveUnreadable(
@@ -115,11 +118,23 @@ export function createExtractions({ store, blobs, publish, pool, metrics }: Extr
     return { text: found.text, layout: decodeLayout(found.layout) }
   }
 
+  /** What has been found of the version; undefined while nobody has read it. */
+  async function known(version: DocumentVersion): Promise<Text | undefined> {
+    const { extraction } = version
+    if (extraction.state === 'unreadable') throw unreadable(extraction.failure, extraction.error)
+    return extraction.state === 'extracted' ? stored(version) : undefined
+  }
+
+  async function latest({ documentId, number }: DocumentVersion): Promise<Text | undefined> {
+    const version = await store.version(store, documentId, number)
+    if (!version) throw documentNotFound(documentId) // erased meanwhile
+    return known(version)
+  }
+
   return {
     async text(document, version) {
-      if (version.extraction.state === 'unreadable')
-        throw unreadable(version.extraction.failure, version.extraction.error)
-      if (version.extraction.state === 'extracted') return stored(version)
+      const kept = await known(version)
+      if (kept) return kept
       const key = `${version.documentId}/${version.number}`
       let work = running.get(key)
       if (!work) {
@@ -129,6 +144,24 @@ export function createExtractions({ store, blobs, publish, pool, metrics }: Extr
       return work
     },
   }
+}
+
+interface Result extends Text {
+  readonly encoded: Uint8Array
+  readonly pageCount: number
+  readonly language: string
+}
+
+/** Throws ExtractionError for a layout that no client would take: it travels as one message. */
+function resultOf(version: DocumentVersion, extracted: Extracted): Result {
+  const pageCount = extracted.pages.length
+  const language = extracted.properties.language ?? ''
+  const done: DocumentVersion = { ...version, extraction: { state: 'extracted', pageCount, language } }
+  const layout = layoutOf(done, extracted)
+  const encoded = encodeLayout(layout)
+  if (encoded.length > MAX_LAYOUT_BYTES)
+    throw new ExtractionError('too_large', `more than ${MAX_LAYOUT_BYTES} bytes of layout`)
+  return { layout, encoded, text: extracted.text, pageCount, language }
 }
 
 const unreadable = (failure: string, message: string): RpcError =>

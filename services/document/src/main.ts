@@ -47,9 +47,10 @@ await runService('document', env, async ({ env, own, logger, metrics, health, cl
   const documents = createDocuments(deps)
   const uploads = createUploads({ ...deps, maxBytes })
   const extractions = createExtractions({ ...deps, pool, metrics })
+  const ending = new AbortController()
   const sweep = async (): Promise<void> => {
     await uploads.sweep()
-    const contents = await sweepOrphans(deps, { ageMs: env.orphanAgeMs })
+    const contents = await sweepOrphans(deps, { ageMs: env.orphanAgeMs, signal: ending.signal })
     if (contents > 0) logger.warn({ contents }, 'removed contents that belonged to no document')
   }
   const tidy = (): Promise<void> => sweep().catch((err) => logger.warn({ err }, 'cannot sweep the blobs'))
@@ -61,6 +62,9 @@ await runService('document', env, async ({ env, own, logger, metrics, health, cl
     serve: [
       implement(DocumentServiceDefinition, documentHandlers({ documents, uploads, extractions, metrics })),
     ],
-    stopping: () => clearInterval(sweeping),
+    stopping() {
+      clearInterval(sweeping)
+      ending.abort()
+    },
   }
 })

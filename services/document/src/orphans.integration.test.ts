@@ -28,6 +28,11 @@ async function leaveOrphan(content: string): Promise<string> {
 const isStored = async (sha256: string): Promise<boolean> =>
   (await world.blobs()).some((path) => path.endsWith(sha256))
 
+const waitingForLocks = () =>
+  world.db.query(
+    "select from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())",
+  )
+
 const sweep = (sinceNowMs: number) => world.sweepOrphansAt(new Date(Date.now() + sinceNowMs), AGE_MS)
 
 it('removes contents that have lain without a document for so long, and no others', async () => {
@@ -38,6 +43,23 @@ it('removes contents that have lain without a document for so long, and no other
   expect(await sweep(AGE_MS + 1_000)).toBe(1)
   expect(await isStored(orphan)).toBe(false)
   expect(await isStored(version.sha256)).toBe(true)
+})
+
+it('ends at the next content when it is told to, so that the database can close', async () => {
+  const contents = [unique(), unique(), unique()]
+  const orphans = await Promise.all(contents.map(leaveOrphan))
+  const stop = new AbortController()
+  const swept = await world.db.transaction(async (tx) => {
+    for (const sha256 of orphans)
+      await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 7))', [sha256])
+    const sweeping = world.sweepOrphansAt(new Date(Date.now() + 2 * AGE_MS), AGE_MS, stop.signal)
+    await eventually(async () => expect(await waitingForLocks()).toHaveLength(1))
+    stop.abort()
+    return [sweeping]
+  })
+  expect(await Promise.all(swept)).toEqual([1])
+  expect((await Promise.all(orphans.map(isStored))).filter(Boolean)).toHaveLength(2)
+  expect(await sweep(AGE_MS + 1_000)).toBe(2)
 })
 
 it('leaves a content that is being given to a document, and sweeps with one instance at a time', async () => {
@@ -54,12 +76,7 @@ it('leaves a content that is being given to a document, and sweeps with one inst
   const uploading = upload(world.clientAt(await world.serve(publish)), content)
   await given.promise
   const sweeping = sweep(AGE_MS + 1_000)
-  await eventually(async () => {
-    const waiting = await world.db.query(
-      "select from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())",
-    )
-    expect(waiting).toHaveLength(1)
-  })
+  await eventually(async () => expect(await waitingForLocks()).toHaveLength(1))
   expect(await sweep(AGE_MS + 1_000)).toBe(0)
   allowed.resolve()
   await uploading

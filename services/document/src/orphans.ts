@@ -19,20 +19,24 @@ export function removeOrphan({ store, blobs }: Omit<OrphanDeps, 'clock'>, sha256
 
 /**
  * Removes the contents that have lain without a document for this long, and says how many: what instances leave that are
- * killed, or lose their database, between storing a content and committing its document. One instance at a time.
+ * killed, or lose their database, between storing a content and committing its document. One instance at a time. It ends
+ * at the next content when `signal` aborts: a store may take minutes, and the database closes only after it.
  */
 export async function sweepOrphans(
   { store, blobs, clock }: OrphanDeps,
-  { ageMs }: { readonly ageMs: number },
+  { ageMs, signal }: { readonly ageMs: number; readonly signal: AbortSignal },
 ): Promise<number> {
   const removed = await store.alone(async (tx) => {
     let count = 0
-    for await (const stored of blobs.stored())
+    for await (const stored of blobs.stored()) {
+      if (signal.aborted) break
       for (const sha256 of await store.unreferenced(tx, stored)) {
+        if (signal.aborted) break
         const storedAt = await blobs.storedAt(sha256)
         const isOld = storedAt && clock().getTime() - storedAt.getTime() >= ageMs
         if (isOld && (await removeOrphan({ store, blobs }, sha256))) count++
       }
+    }
     return count
   })
   return removed ?? 0

@@ -439,3 +439,13 @@ it('stores nothing of an upload whose connection breaks', async () => {
     expect(await traces()).toMatchObject({ documents: before.documents + 1, staged: before.staged }),
   )
 })
+
+it('stores nothing for a tenant whose name is longer than an index takes', async () => {
+  const before = await traces()
+  const client = world.clientAs(randomBytes(4_000).toString('hex'))
+  expect(await failure(upload(client, unique()))).toMatchObject({
+    code: Code.INVALID_ARGUMENT,
+    options: { fields: [{ field: 'docmesh-tenant-id' }] },
+  })
+  expect(await traces()).toEqual(before)
+})

@@ -208,7 +208,7 @@ export function createUploads({ store, blobs, publish, clock, ids, maxBytes }: U
 
   return {
     async upload(metadata, chunks, caller) {
-      validate(metadata, maxBytes)
+      validate(metadata, caller, maxBytes)
       const before = await completed(metadata.requestId, caller)
       if (before) return { document: before, deduplicated: true }
       const key = metadata.requestId ? keyOf(metadata.requestId, caller) : undefined
@@ -262,7 +262,9 @@ async function typeOf(path: string, { name, mediaType }: UploadMetadata): Promis
   }
 }
 
-function validate(metadata: UploadMetadata, maxBytes: number): void {
+function validate(metadata: UploadMetadata, { tenantId }: Caller, maxBytes: number): void {
+  if (tenantId.length > MAX_NAME)
+    throw invalidRequest([{ field: 'docmesh-tenant-id', description: `at most ${MAX_NAME} characters` }])
   const { sha256, sizeBytes, offset, documentId, requestId } = metadata
   const faults = descriptionFaults(metadata)
   const check = (ok: boolean, field: string, description: string): void => {

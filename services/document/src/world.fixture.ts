@@ -100,10 +100,10 @@ export async function openWorld(databaseUrl: string, poolOptions: ExtractionPool
     clientAt,
     clientAs: (tenantId: string) => clientAt(address, tenantId),
     client: clientAt(address),
-    sweepOrphansAt: (now: Date, ageMs: number) =>
+    sweepOrphansAt: (now: Date, ageMs: number, signal = new AbortController().signal) =>
       sweepOrphans(
         depsAt(events.publish, () => now),
-        { ageMs },
+        { ageMs, signal },
       ),
     uploadsAt: (now: Date) => createUploads(depsAt(events.publish, () => now)),
     staged,

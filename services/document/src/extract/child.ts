@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { type Extracted, ExtractionError } from './extracted.ts'
 import { folderPrefix } from './folders.ts'
-import type { Job, Reply } from './worker.ts'
+import type { Job, Message } from './worker.ts'
 
 export interface ChildOptions {
   readonly workerPath: string
@@ -15,7 +15,10 @@ export interface ChildOptions {
 }
 
 export interface Child {
-  /** One job at a time. Errors: ExtractionError, or the reason of `signal`, or of `kill`. */
+  /**
+   * One job at a time. Errors: ExtractionError; ReaderLost; a system error when the file or the process cannot be had;
+   * or the reason of `signal`, or of `kill`.
+   */
   run(job: Job, signal: AbortSignal | undefined): Promise<Extracted>
   /** SIGKILL; a running job fails with `reason`. Settles when the process is gone. */
   kill(reason: Error): Promise<void>
@@ -25,6 +28,17 @@ export interface Child {
   state(): 'ready' | 'worn' | 'gone'
 }
 
+/** The process ended before it began to read, so the document is not the reason. The message ends with its last words. */
+export class ReaderLost extends Error {
+  override readonly name = 'ReaderLost'
+
+  constructor(lastWords: string) {
+    super(`The process that reads documents ended before it began. ${lastWords}`.trim())
+  }
+}
+
+/** Time to start and to take a job: much, because a busy machine is no fault of the document. */
+const startMs = 60_000
 const pollMs = 50
 const stderrChars = 4_096
 const watchdog = new URL('./watchdog.ts', import.meta.url).href
@@ -60,6 +74,8 @@ export async function startChild(options: ChildOptions): Promise<Child> {
   let fate: unknown
   let settle: ((result: { extracted: Extracted } | { error: unknown }) => void) | undefined
   let served = 0
+  let begun = false
+  let begin: (() => void) | undefined
   let dead = false
   let spoiled = false
 
@@ -72,10 +88,15 @@ export async function startChild(options: ChildOptions): Promise<Child> {
   })
   const gone = exited.then(async () => {
     dead = true
-    await rm(folder, { recursive: true, force: true })
-    const failure = heapExhausted.test(stderr) ? 'memory_limit' : 'crashed'
-    settle?.({ error: fate ?? new ExtractionError(failure) })
+    settle?.({ error: fate ?? lost() })
+    // What cannot be removed now goes when a service starts, see `removeLeftFolders`.
+    await rm(folder, { recursive: true, force: true }).catch(() => {})
   })
+
+  function lost(): Error {
+    if (!begun) return new ReaderLost(stderr)
+    return new ExtractionError(heapExhausted.test(stderr) ? 'memory_limit' : 'crashed')
+  }
 
   function kill(reason: unknown): Promise<void> {
     fate ??= reason
@@ -83,34 +104,44 @@ export async function startChild(options: ChildOptions): Promise<Child> {
     return gone
   }
 
-  process.on('message', (reply: Reply) => {
+  process.on('message', (reply: Message) => {
+    if (reply === 'begun') return begin?.()
     served++
     if (reply.ok) return settle?.({ extracted: reply.extracted })
+    if ('code' in reply) return settle?.({ error: unreadableFile(reply.code) })
     spoiled = reply.failure === 'crashed' || reply.failure === 'memory_limit'
     settle?.({ error: new ExtractionError(reply.failure, reply.detail) })
   })
 
   async function run(job: Job, signal: AbortSignal | undefined): Promise<Extracted> {
-    if (dead) throw new ExtractionError('crashed')
+    begun = false
+    if (dead) throw lost()
     const { promise, resolve } = Promise.withResolvers<{ extracted: Extracted } | { error: unknown }>()
     settle = resolve
-    const wall = setTimeout(() => kill(new ExtractionError('time_limit')), wallMs)
-    const startCpuMs = usage(process)?.cpuMs ?? 0
+    let wall = setTimeout(() => kill(new ReaderLost('It did not start in time.')), startMs)
+    let cpuMsBefore = Number.POSITIVE_INFINITY
+    begin = () => {
+      begun = true
+      clearTimeout(wall)
+      wall = setTimeout(() => kill(new ExtractionError('time_limit')), wallMs)
+      cpuMsBefore = usage(process)?.cpuMs ?? 0
+    }
     const poll = setInterval(() => {
       const now = usage(process)
       if (!now) return
-      if (now.cpuMs - startCpuMs > cpuMs) kill(new ExtractionError('time_limit'))
+      if (now.cpuMs - cpuMsBefore > cpuMs) kill(new ExtractionError('time_limit'))
       else if (now.residentBytes > memoryBytes) kill(new ExtractionError('memory_limit'))
     }, pollMs)
     const onAbort = () => kill(signal?.reason)
     signal?.addEventListener('abort', onAbort, { once: true })
     try {
-      process.send(job, (error) => error && kill(new ExtractionError('crashed')))
+      process.send(job, (error) => error && kill(lost()))
       const result = await promise
       if ('error' in result) throw result.error
       return result.extracted
     } finally {
       settle = undefined
+      begin = undefined
       clearTimeout(wall)
       clearInterval(poll)
       signal?.removeEventListener('abort', onAbort)
@@ -126,6 +157,9 @@ export async function startChild(options: ChildOptions): Promise<Child> {
 
   return { run, kill, gone, state }
 }
+
+const unreadableFile = (code: string): Error =>
+  Object.assign(new Error(`The file cannot be read (${code}).`), { code })
 
 /** User and system time (in ticks of 10 ms, fixed by the kernel's interface) and resident size, on Linux. */
 function usage({ pid }: ChildProcess): { cpuMs: number; residentBytes: number } | undefined {

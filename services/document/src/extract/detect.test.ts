@@ -42,6 +42,20 @@ describe('accepts', () => {
     expect(await detect(Buffer.from(content), hints)).toBe(type)
   })
 
+  test.each([
+    ['', 'text/plain'],
+    ['<html>', 'text/html'],
+  ])('a text that begins with a thousand comments and %j, at once', async (end, type) => {
+    const comments = '<!-- a --><!---->'.repeat(500)
+    expect(await detect(Buffer.from(`${comments}${end}text`))).toBe(type)
+  })
+
+  test('a text with tens of thousands of tags that never end, at once', async () => {
+    const begun = performance.now()
+    expect(await detect(Buffer.from('<a'.repeat(32_768)), { mediaType: 'text/html' })).toBe('text/plain')
+    expect(performance.now() - begun).toBeLessThan(500)
+  })
+
   test('UTF-16 text with a byte order mark', async () => {
     expect(await detect(Buffer.from('\ufeffção', 'utf16le'))).toBe('text/plain')
   })

@@ -44,7 +44,9 @@ const zipStarts = ['PK\x03\x04', 'PK\x05\x06', 'PK\x07\x08']
 const sniffBytes = 1024
 /** Some writers put a line before the PDF header; readers accept it within the first kilobyte. */
 const pdfHeader = /%PDF-\d/
-const htmlStart = /^(?:<!--[\s\S]{0,500}?-->|<\?xml[^>]*>|\s)*<(?:!doctype html|html|head|body|title|meta)\b/i
+// Each comment ends at the first `-->`: with a choice of ends, a few dozen comments would take hours to try.
+const htmlStart =
+  /^(?:<!--(?:(?!-->)[\s\S]){0,500}-->|<\?xml[^>]*>|\s)*<(?:!doctype html|html|head|body|title|meta)\b/i
 
 /**
  * Tells the type by content. Hints only tell HTML, Markdown and plain text apart.
@@ -104,7 +106,7 @@ function detectText(bytes: Buffer, { fileName = '', mediaType = '' }: Hints): Me
   const extension = extname(fileName).toLowerCase()
   const type = mediaType.split(';')[0]?.trim().toLowerCase()
   const saysHtml = /^\.x?html?$/.test(extension) || type === 'text/html'
-  if (saysHtml && /<[a-z][^>]*>/i.test(start)) return 'text/html'
+  if (saysHtml && /<[a-z][^<>]*>/i.test(start)) return 'text/html'
   if (/^\.(?:md|markdown|mdown)$/.test(extension) || type === 'text/markdown') return 'text/markdown'
   return 'text/plain'
 }

@@ -1,17 +1,19 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { problems } from '../../fixtures/checks.ts'
+import { ExtractionError } from './extracted.ts'
 import { removeLeftFolders } from './folders.ts'
 import { createExtractionPool, type ExtractionPool, type ExtractionPoolOptions } from './pool.ts'
 
 const fixture = (name: string) => fileURLToPath(new URL(`../../fixtures/${name}`, import.meta.url))
 const workerPath = fileURLToPath(new URL('../../fixtures/hostile-worker.ts', import.meta.url))
+const slowWorker = fileURLToPath(new URL('../../fixtures/slow-worker.ts', import.meta.url))
 const orphaningParent = fileURLToPath(new URL('../../fixtures/orphaning-parent.ts', import.meta.url))
 const path = fixture('sample-contract.txt')
 
@@ -104,6 +106,18 @@ test.runIf(process.platform === 'linux')('a child that outgrows the memory cap i
   await expect(ask('allocate')).rejects.toMatchObject({ failure: 'memory_limit' })
 })
 
+test.runIf(process.platform === 'linux')(
+  'a child that grows while it is idle is replaced, and ends',
+  async () => {
+    openHostile({ memoryBytes: 512 * 1024 ** 2 })
+    const { pid } = JSON.parse((await ask('swell')).text)
+    const resident = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1])
+    await vi.waitFor(() => expect(resident()).toBeGreaterThan(256 * 1024), { timeout: 10_000 })
+    expect((await report()).pid).not.toBe(pid)
+    expect(pool.stats()).toMatchObject({ processes: 1, recycled: 1, lost: 0 })
+  },
+)
+
 test('a child whose heap is exhausted fails as out of memory', async () => {
   openHostile({ memoryBytes: 2 ** 40 / 2 ** 13, cpuMs: 25_000 })
   await expect(ask('heap')).rejects.toMatchObject({ failure: 'memory_limit' })
@@ -158,6 +172,46 @@ test('a child is replaced after its share of documents', async () => {
 test('a file that is not there is a system error', async () => {
   open()
   await expect(pool.extract({ path: `${path}.absent` })).rejects.toMatchObject({ code: 'ENOENT' })
+})
+
+test('a file that the child cannot read is a system error too, and no fault of the document', async () => {
+  open({ workers: 1 })
+  await expect(pool.extract({ path: tmpDir })).rejects.toMatchObject({ name: 'Error', code: 'EISDIR' })
+  expect((await pool.extract({ path })).text).toContain('CLÁUSULA')
+  expect(pool.stats()).toMatchObject({ processes: 1, completed: 1, failed: 1, lost: 0, recycled: 0 })
+})
+
+test('a document that is given to a child which was killed is read by another one', async () => {
+  openHostile()
+  const { pid } = await report()
+  process.kill(pid, 'SIGKILL')
+  expect((await report()).pid).not.toBe(pid)
+  expect(pool.stats()).toMatchObject({ processes: 1, completed: 2, failed: 0, lost: 1 })
+})
+
+test('a child that cannot start is no fault of the document, and says why', async () => {
+  open({ workers: 1, workerPath: `${workerPath}.absent` })
+  const failed = await pool.extract({ path }).catch((error: unknown) => error)
+  expect(failed).not.toBeInstanceOf(ExtractionError)
+  expect(String(failed)).toContain('Cannot find module')
+})
+
+test('the time limit is for reading: what a child needs to start does not count', async () => {
+  open({ workerPath: slowWorker, workers: 1, wallMs: 1_000, cpuMs: 1_000 })
+  expect((await report()).pid).toBeGreaterThan(0)
+  await expect(ask('spin')).rejects.toMatchObject({ failure: 'time_limit' })
+})
+
+test('a child whose folder cannot be removed fails its document, and the next one is read', async () => {
+  openHostile()
+  await report()
+  await rename(tmpDir, `${tmpDir}.away`)
+  await writeFile(tmpDir, '')
+  await expect(ask('exit')).rejects.toMatchObject({ failure: 'crashed' })
+  await rm(tmpDir)
+  await rename(`${tmpDir}.away`, tmpDir)
+  await report()
+  await removeLeftFolders(tmpDir)
 })
 
 test('closing fails what runs and waits, and leaves no process', async () => {

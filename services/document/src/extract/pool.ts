@@ -1,8 +1,9 @@
 import { access } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { type Child, startChild } from './child.ts'
+import { type Child, ReaderLost, startChild } from './child.ts'
 import { defaultLimits, type Extracted, ExtractionError } from './extracted.ts'
+import type { Job } from './worker.ts'
 
 export interface ExtractionPoolOptions {
   /** Documents read at the same time; 2 unless told. */
@@ -43,7 +44,7 @@ interface ExtractionPoolStats {
 }
 
 export interface ExtractionPool {
-  /** Errors: ExtractionError, the reason of the signal, or a system error when the file is not there. First come, first served. */
+  /** Errors: ExtractionError, the reason of the signal, or a system error when the file or a process cannot be had. First come, first served. */
   extract(input: ExtractionInput): Promise<Extracted>
   stats(): ExtractionPoolStats
   /** Fails what waits and runs, and settles when every child is gone. */
@@ -82,10 +83,15 @@ export function createExtractionPool({
   const counts = { completed: 0, failed: 0, lost: 0, recycled: 0 }
   const closing = new AbortController()
 
-  async function obtain(): Promise<Child> {
+  async function takeIdle(): Promise<Child | undefined> {
     for (let child = idle.pop(); child; child = idle.pop()) {
       if (child.state() === 'ready') return child
+      await end(child)
     }
+    return undefined
+  }
+
+  async function start(): Promise<Child> {
     const child = await startChild({ workerPath, tmpDir, wallMs, cpuMs, memoryBytes, recycleAfter })
     children.add(child)
     child.gone.then(() => children.delete(child))
@@ -93,29 +99,45 @@ export function createExtractionPool({
   }
 
   async function giveBack(child: Child): Promise<void> {
-    const state = child.state()
-    if (state === 'ready' && !closing.signal.aborted) return void idle.push(child)
-    if (state === 'gone') counts.lost++
+    if (child.state() === 'ready' && !closing.signal.aborted) idle.push(child)
+    else await end(child)
+  }
+
+  async function end(child: Child): Promise<void> {
+    if (child.state() === 'gone') counts.lost++
     else counts.recycled++
     await child.kill(new ExtractionError('crashed'))
   }
 
+  /** An idle child may have been killed without anybody knowing: then another one gets the job. */
+  async function read(job: Job, stop: AbortSignal): Promise<Extracted> {
+    for (;;) {
+      const warm = await takeIdle()
+      const child = warm ?? (await start())
+      try {
+        stop.throwIfAborted()
+        return await child.run(job, stop)
+      } catch (error) {
+        if (!warm || !(error instanceof ReaderLost)) throw error
+      } finally {
+        await giveBack(child)
+      }
+    }
+  }
+
   async function serve({ input, resolve, reject }: Task): Promise<void> {
     const { path, fileName, mediaType, signal } = input
-    let child: Child | undefined
+    const stop = signal ? AbortSignal.any([signal, closing.signal]) : closing.signal
     try {
       await access(path)
-      child = await obtain()
-      const stop = signal ? AbortSignal.any([signal, closing.signal]) : closing.signal
-      stop.throwIfAborted()
-      const job = { path, fileName, mediaType, limits: { maxBytes, maxPages, maxTextChars } }
-      resolve(await child.run(job, stop))
+      const limits = { maxBytes, maxPages, maxTextChars }
+      const extracted = await read({ path, fileName, mediaType, limits }, stop)
       counts.completed++
+      resolve(extracted)
     } catch (error) {
       counts.failed++
       reject(error)
     }
-    if (child) await giveBack(child)
   }
 
   function next(): void {

@@ -18,6 +18,11 @@ export interface Job {
 export type Reply =
   | { readonly ok: true; readonly extracted: Extracted }
   | { readonly ok: false; readonly failure: ExtractionFailure; readonly detail?: string | undefined }
+  /** The system did not let the child read the file: no fault of the document. */
+  | { readonly ok: false; readonly code: string }
+
+/** A child says `begun` when it has got a job: if it ends without a reply after that, the document may be the reason. */
+export type Message = 'begun' | Reply
 
 async function answer({ path, limits, ...hints }: Job): Promise<Reply> {
   try {
@@ -34,11 +39,13 @@ function asFailure(error: unknown): Reply {
   if (error instanceof RangeError && /allocation|string length/.test(error.message)) {
     return { ok: false, failure: 'memory_limit' }
   }
-  const { code, name } = error as { code?: string; name?: string }
+  const { code, name, syscall } = error as { code?: string; name?: string; syscall?: string }
+  if (syscall && code) return { ok: false, code }
   return { ok: false, failure: 'crashed', detail: code ?? name }
 }
 
 process.on('message', async (job: Job) => {
+  process.send?.('begun' satisfies Message)
   process.send?.(await answer(job))
 })
 process.on('disconnect', () => process.exit())
