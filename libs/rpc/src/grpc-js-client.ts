@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net'
 import { checkRange } from '@docmesh/resilience'
 import * as grpc from '@grpc/grpc-js'
+import { invalidRequest } from './errors.ts'
 import { disarmKeepaliveAfterGoaway, timedCredentials } from './grpc-js-client-cures.ts'
 import { deserialize, fromGrpcMetadata, serialize, toGrpcMetadata } from './grpc-js-metadata.ts'
 import { isMetadataTooLarge, metadataTooLarge } from './metadata-limit.ts'
@@ -108,6 +109,9 @@ function withoutStack<T>(start: () => T): T {
 const optionsOf = ({ deadline }: OutgoingCall): grpc.CallOptions =>
   deadline === Infinity ? {} : { deadline }
 
+/** What a header can hold; gRPC encodes only the values of keys that end in `-bin`. */
+const PRINTABLE = /^[ -~]*$/
+
 /** Why a call cannot even be sent. */
 function refusalOf({ metadata, signal }: OutgoingCall): TransportError | undefined {
   if (signal?.aborted)
@@ -117,7 +121,13 @@ function refusalOf({ metadata, signal }: OutgoingCall): TransportError | undefin
       {},
       { notSent: true },
     )
-  return isMetadataTooLarge(metadata) ? failureOf(metadataTooLarge()) : undefined
+  if (isMetadataTooLarge(metadata)) return failureOf(metadataTooLarge())
+  for (const field in metadata) {
+    const value = metadata[field]
+    if (typeof value === 'string' && !PRINTABLE.test(value))
+      return failureOf(invalidRequest([{ field, description: 'write printable ASCII characters' }]))
+  }
+  return undefined
 }
 
 function unary(client: grpc.Client, outgoing: OutgoingCall, request: Uint8Array): Promise<Uint8Array> {

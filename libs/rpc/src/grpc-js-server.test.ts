@@ -17,6 +17,7 @@ import {
   implement,
   type Listener,
   routesOf,
+  rpcError,
   sendOver,
 } from './index.ts'
 
@@ -288,6 +289,26 @@ describe('a server', () => {
     await once(socket, 'connect')
     const gone = once(socket.resume(), 'close')
     await Promise.all([listener.close(GRACE_MS), gone])
+  })
+
+  it('answers a call whose error says a great deal, and the others on its connection', async () => {
+    const begun = Promise.withResolvers<void>()
+    const finish = Promise.withResolvers<void>()
+    const { client } = await listen({
+      async getDocument({ documentId: name }) {
+        if (name !== 'other')
+          throw rpcError('DOCUMENT_NOT_FOUND', `Not here: ${name}`, { resource: { type: 'document', name } })
+        begun.resolve()
+        await finish.promise
+        return { document: { id: 'other' } }
+      },
+    })
+    const other = client.getDocument({ documentId: 'other' }, { timeoutMs: 30_000 })
+    await begun.promise
+    for (const documentId of ['x'.repeat(100_000), 'é'.repeat(500_000)])
+      await expect(client.getDocument({ documentId })).rejects.toMatchObject({ reason: 'DOCUMENT_NOT_FOUND' })
+    finish.resolve()
+    expect((await other).document?.id).toBe('other')
   })
 
   it.each(['GetDocument', 'DownloadDocument'])(

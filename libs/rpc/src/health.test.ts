@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { HealthCheckResponse_ServingStatus as Serving } from '@docmesh/contracts/grpc/health/v1/health'
 import { expect, it } from 'vitest'
 import type { CallContext } from './context.ts'
@@ -44,6 +45,12 @@ it('ends a watch whose watcher leaves, waiting or not', async () => {
   expect(await busy.next()).toBeUndefined()
 })
 
-it('tells a watcher of an unknown service that it is unknown', async () => {
-  expect(await watch('nobody').next()).toBe(Serving.SERVICE_UNKNOWN)
+it('tells a watcher of an unknown service once that it is unknown, and ends only when the watcher leaves', async () => {
+  const { health, leave, next } = watch('nobody')
+  expect(await next()).toBe(Serving.SERVICE_UNKNOWN)
+  const last = next()
+  health.set(true)
+  expect(await Promise.race([last, setImmediate('still open')])).toBe('still open')
+  leave.abort()
+  expect(await last).toBeUndefined()
 })

@@ -43,13 +43,10 @@ export function createHealthService(services: readonly string[]): HealthService 
         return { statuses: Object.fromEntries([...known].map((name) => [name, { status: status() }])) }
       },
       async *watch({ service }, { signal }) {
-        if (!known.has(service)) {
-          yield { status: Serving.SERVICE_UNKNOWN }
-          return
-        }
+        const isKnown = known.has(service)
         let told: Serving | undefined
         while (!signal.aborted) {
-          const current = status()
+          const current = isKnown ? status() : Serving.SERVICE_UNKNOWN
           if (current === told) {
             await change(signal)
             continue

@@ -48,9 +48,11 @@ export interface Encoded<T = unknown> {
   readonly message?: T
 }
 
-export const encodeOnce = <T>(type: MessageType<T>, message: T): Encoded<T> => ({
-  [ENCODED]: type.encode(message).finish(),
-})
+export const encodeOnce = <T>(type: MessageType<T>, message: T): Encoded<T> =>
+  encoded(type.encode(message).finish())
+
+/** Bytes that are a message already. */
+export const encoded = <T>(bytes: Uint8Array): Encoded<T> => ({ [ENCODED]: bytes })
 
 type Input<T> = T extends { fromPartial(object: infer P): unknown } ? P : never
 type Output<T> = T extends { fromPartial(object: never): infer M } ? M : never

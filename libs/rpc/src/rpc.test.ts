@@ -2,6 +2,8 @@ import { DocumentServiceDefinition, ExtractionState } from '@docmesh/contracts/d
 import { HealthCheckResponse_ServingStatus, HealthDefinition } from '@docmesh/contracts/grpc/health/v1/health'
 import { ServerReflectionDefinition } from '@docmesh/contracts/grpc/reflection/v1/reflection'
 import { RegistryServiceDefinition } from '@docmesh/contracts/registry/v1/registry'
+import { createMetrics } from '@docmesh/telemetry'
+import { createLogger } from '@docmesh/telemetry/logger'
 import { afterEach, describe, expect, it } from 'vitest'
 import {
   type CallContext,
@@ -17,6 +19,8 @@ import {
   implement,
   invalidRequest,
   type Layer,
+  logLayer,
+  metricsLayer,
   RpcError,
   routesOf,
   rpcError,
@@ -209,6 +213,33 @@ describe('errors', () => {
     })
   })
 
+  it.each(['getDocument', 'downloadDocument'] as const)(
+    'counts and logs an answer of %s that cannot be encoded as the failure that its caller sees',
+    async (key) => {
+      const metrics = createMetrics({ service: 's', version: '1', processMetrics: false })
+      const lines: string[] = []
+      const destination = { write: (line: string) => void lines.push(line) }
+      const logger = createLogger({ service: 's', version: '1', destination })
+      const currentVersion = { number: 2 ** 40 } // beyond int32
+      const client = await documents(
+        {
+          getDocument: async () => ({ document: { currentVersion } }),
+          async *downloadDocument() {
+            yield { part: { $case: 'metadata', value: { version: currentVersion } } }
+          },
+        },
+        [metricsLayer(metrics, 'server'), logLayer(logger)],
+      )
+      const call =
+        key === 'getDocument' ? client.getDocument({}) : Array.fromAsync(client.downloadDocument({}))
+      expect((await failure(call as Promise<unknown>)).code).toBe(Code.INTERNAL)
+      const { body } = await metrics.render()
+      const codes = [...body.matchAll(/_handled_total\{[^}]*grpc_code="(\w+)"\} 1/g)].map(([, code]) => code)
+      expect(codes).toEqual(['INTERNAL'])
+      expect(lines).toEqual([expect.stringContaining('1099511627776')])
+    },
+  )
+
   it('fails a stream with the status thrown after its first messages', async () => {
     const client = await documents({
       async *downloadDocument() {
@@ -224,6 +255,24 @@ describe('errors', () => {
     )
     expect(seen).toHaveLength(1)
     expect(error).toMatchObject({ code: Code.INVALID_ARGUMENT, options: { fields: [{ field: 'offset' }] } })
+  })
+
+  it.each(['José', 'a\nb', '😀'])('refuses metadata that gRPC cannot carry, as %j', async (user) => {
+    const client = await documents({
+      getDocument: async () => ({}),
+      async *downloadDocument() {},
+    })
+    const metadata = { 'docmesh-user-id': user }
+    for (const call of [
+      client.getDocument({}, { metadata }),
+      collect(client.downloadDocument({}, { metadata })),
+    ]) {
+      const { code, message } = await failure(call)
+      expect([code, message]).toEqual([
+        Code.INVALID_ARGUMENT,
+        'docmesh-user-id: write printable ASCII characters',
+      ])
+    }
   })
 
   it('says that nobody answered when the connection is refused, and that the call was not sent', async () => {

@@ -5,6 +5,7 @@ import { type Call, compose, type Layer, type Next } from './layer.ts'
 import { type Metadata, textOf } from './metadata.ts'
 import {
   type Encoded,
+  encoded,
   type Method,
   type MethodDefinition,
   methodsOf,
@@ -100,11 +101,18 @@ class ServerCall implements Call, CallContext {
   }
 }
 
+/** Encodes what the handler answers, so that the layers hear of an answer that cannot be encoded. */
 function callHandler(method: Method, handler: (request: unknown, context: CallContext) => unknown): Next {
   return async (call) => {
     const answer = handler(call.request, call as ServerCall)
-    return method.responseStream ? answer : await (answer as Promise<unknown>)
+    return method.responseStream
+      ? encodeAll(method, answer as AsyncIterable<unknown>)
+      : encoded(method.response.encode(await answer))
   }
+}
+
+async function* encodeAll(method: Method, answers: AsyncIterable<unknown>): AsyncIterable<Encoded> {
+  for await (const answer of answers) yield encoded(method.response.encode(answer))
 }
 
 const unimplemented =

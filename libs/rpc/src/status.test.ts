@@ -43,6 +43,29 @@ describe('an RpcError that crosses the wire', () => {
     expect(across(rpcError('OVERLOADED', 'busy')).remote?.pushbackMs).toBeUndefined()
   })
 
+  it('takes no more room than every gRPC library has for trailers, and never loses its reason', () => {
+    const unit = fc.constantFrom('x', 'é', '😀', '\ud800', 'ação ')
+    const long = fc.tuple(unit, fc.nat(20_000)).map(([piece, times]) => piece.repeat(times))
+    const facts = fc.record({ metadata: fc.dictionary(key, long, { maxKeys: 2 }) })
+    const fields = fc.array(fc.record({ field: long, description: long }), { maxLength: 4 })
+    fc.assert(
+      fc.property(long, long, facts, fields, (message, name, { metadata }, fields) => {
+        const resource = { type: 'document', name }
+        const sent = toTransportError(rpcError('STALE_ETAG', message, { resource, metadata, fields }))
+        const details = sent.metadata['grpc-status-details-bin'] ?? ''
+        expect(encodeURI(sent.message).length + Math.ceil(details.length / 3) * 4).toBeLessThan(8_000)
+        const told = fromTransportError(sent, METHOD)
+        expect(told.reason).toBe('STALE_ETAG')
+        const whole = message.toWellFormed()
+        if (told.message !== whole) {
+          expect(told.message.endsWith('…')).toBe(true)
+          expect(whole.startsWith(told.message.slice(0, -1))).toBe(true)
+          expect(encodeURI(whole).length).toBeGreaterThan(1_000)
+        }
+      }),
+    )
+  })
+
   it('leaves its cause behind', () => {
     const sent = toTransportError(rpcError('INTERNAL', 'broken', { cause: new Error('hunter2') }))
     expect(JSON.stringify(Object.values(sent.metadata).map(String)) + sent.message).not.toContain('hunter2')

@@ -34,9 +34,7 @@ const pack = <T>(
 
 function detailsOf({ reason, options }: RpcError): AnyMessage[] {
   const { fields, resource, retryAfterMs, quota, metadata } = options
-  const details = [
-    pack(ErrorInfo, ErrorInfo.fromPartial({ reason, domain: DOMAIN, metadata: { ...metadata } })),
-  ]
+  const details = [errorInfo(reason, metadata)]
   if (fields) details.push(pack(BadRequest, BadRequest.fromPartial({ fieldViolations: [...fields] })))
   if (resource) {
     details.push(
@@ -53,15 +51,54 @@ function detailsOf({ reason, options }: RpcError): AnyMessage[] {
   return details
 }
 
-/** The only place where an error becomes a status. Anything unknown is opaque outside: its cause belongs in the log. */
+/**
+ * The only place where an error becomes a status. Anything unknown is opaque outside: its cause belongs in the log. A
+ * status that is longer than trailers may be is cut: it would end the connection, and with it every call on it.
+ */
 export function toTransportError(error: unknown): TransportError {
   const known = outward(error)
-  const status = Status.fromPartial({ code: known.code, message: known.message, details: detailsOf(known) })
+  const message = shortened(known.message)
+  const status = Status.fromPartial({ code: known.code, message, details: fittingDetailsOf(known) })
   const metadata: Metadata = { [DETAILS]: Status.encode(status).finish() }
   if (known.options.retryAfterMs !== undefined)
     metadata[PUSHBACK] = String(Math.ceil(known.options.retryAfterMs))
-  return new TransportError(known.code, known.message, metadata)
+  return new TransportError(known.code, message, metadata)
 }
+
+// Together with what base64 adds they stay below 8 KiB, the least that a gRPC library takes as trailers (grpc-java).
+const MAX_MESSAGE_BYTES = 1_900
+const MAX_DETAILS_BYTES = 2_500
+const ELLIPSIS = '…'
+
+/** What `grpc-message` can hold: well-formed, at most `MAX_MESSAGE_BYTES` when it is percent-encoded. */
+function shortened(message: string): string {
+  const whole = message.slice(0, MAX_MESSAGE_BYTES + 1).toWellFormed()
+  if (encodeURI(whole).length <= MAX_MESSAGE_BYTES) return whole
+  let room = MAX_MESSAGE_BYTES - encodeURI(ELLIPSIS).length
+  let end = 0
+  for (const character of whole) {
+    room -= encodeURI(character).length
+    if (room < 0) break
+    end += character.length
+  }
+  return whole.slice(0, end) + ELLIPSIS
+}
+
+/** The details that there is room for; the reason always is among them. */
+function fittingDetailsOf(error: RpcError): AnyMessage[] {
+  let bytes = 0
+  const fitting = detailsOf(error).filter(({ typeUrl, value }) => {
+    const size = typeUrl.length + value.length
+    const fits = bytes + size <= MAX_DETAILS_BYTES
+    if (fits) bytes += size
+    return fits
+  })
+  const hasReason = fitting[0]?.typeUrl === TYPE_PREFIX + ErrorInfo.$type
+  return hasReason ? fitting : [errorInfo(error.reason), ...fitting]
+}
+
+const errorInfo = (reason: string, metadata: RpcErrorOptions['metadata'] = {}): AnyMessage =>
+  pack(ErrorInfo, ErrorInfo.fromPartial({ reason, domain: DOMAIN, metadata: { ...metadata } }))
 
 /** What the caller is told of an error: as it is if this process made it, in general terms otherwise. */
 export function outward(error: unknown): RpcError {

@@ -8,7 +8,7 @@ import { runService } from './run-service.ts'
 const tell = (kind: string): void => void process.send?.({ kind })
 
 const env = {
-  fails: oneOf('FAILS', ['never', 'in build', 'in started', 'when released'], {
+  fails: oneOf('FAILS', ['never', 'in build', 'in started', 'when released', 'when stopped'], {
     fallback: 'never',
     doc: 'Where the start fails.',
   }),
@@ -55,11 +55,22 @@ await runService('fixture', env, async ({ env, own }) => {
       await new Promise<never>(() => {})
     },
   })
+  const stopped = Promise.withResolvers<void>()
+  const begun = Promise.withResolvers<void>()
   return {
     serve: [documents],
-    started() {
+    async started() {
       if (env.fails === 'in started') throw new Error('no queue')
+      if (env.fails !== 'when stopped') return
+      tell('starting')
+      await stopped.promise
+      tell('started')
+      setImmediate(begun.resolve)
     },
-    stopping: () => tell('stopping'),
+    async stopping() {
+      tell('stopping')
+      stopped.resolve()
+      if (env.fails === 'when stopped') await begun.promise
+    },
   }
 })

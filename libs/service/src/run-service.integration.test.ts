@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdtemp, open, readdir, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -45,21 +46,21 @@ interface Ready {
 }
 
 /** A process that runs the fixture, and in order all that is known of it. */
-function start(env: Record<string, string> = {}, log: string[] = []) {
+function start(env: Record<string, string> = {}, log: string[] = [], stderr: 'pipe' | number = 'pipe') {
   const child: ChildProcess = fork(program, [], {
     env: { PATH: process.env.PATH, REGISTRY_TARGET: '127.0.0.1:1', SHUTDOWN_GRACE_MS: '60000', ...env },
     execArgv: [],
-    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    stdio: ['ignore', 'ignore', stderr, 'ipc'],
   })
   const ready = Promise.withResolvers<Ready>()
   child.on('message', (message: { kind: string } & Ready) => {
     log.push(message.kind)
     if (message.kind === 'ready') ready.resolve(message)
   })
-  const stderr = child.stderr ? text(child.stderr) : Promise.resolve('')
+  const said = child.stderr ? text(child.stderr) : Promise.resolve('')
   const exit = once(child, 'exit').then(async ([code]) => {
     if (child.connected) await once(child, 'disconnect') // what it has told last is still on its way
-    return { code, stderr: await stderr }
+    return { code, stderr: await said }
   })
   releases.push(() => child.exitCode ?? child.kill('SIGKILL'))
   const seen = (kind: string) => eventually(() => expect(log).toContain(kind))
@@ -243,6 +244,19 @@ describe('a service', () => {
     expect(stderr).toMatch(/"level":"fatal".*bomb/)
   })
 
+  it.runIf(existsSync('/dev/full'))('serves while there is no room for its log', async () => {
+    const full = await open('/dev/full', 'w')
+    releases.push(() => full.close())
+    const { child, ready, exit, seen } = start({ LOG_LEVEL: 'debug' }, [], full.fd)
+    const documents = clientOf(DocumentServiceDefinition, (await ready).address)
+    const call = documents.getDocument({ documentId: 'logged' }, { timeoutMs: 30_000 })
+    await seen('call begun')
+    child.send('finish')
+    expect((await call).document?.id).toBe('logged')
+    child.kill('SIGTERM')
+    expect((await exit).code).toBe(0)
+  })
+
   it('ends with 1 when a newer process has taken its id', async () => {
     const log: string[] = []
     const { exit } = start({ REGISTRY_TARGET: await registry(log, { replaces: true }) }, log)
@@ -262,7 +276,10 @@ describe('a start that fails', () => {
   })
 
   it('because it is stopped meanwhile ends with 0, and is nothing to worry about', async () => {
-    const { child, exit, log, seen } = start({ FAILS: 'when released' })
+    const { child, exit, log, seen } = start({
+      FAILS: 'when released',
+      REGISTRY_TARGET: await registry([]),
+    })
     await seen('building')
     child.kill('SIGTERM')
     const { code, stderr } = await exit
@@ -270,6 +287,20 @@ describe('a start that fails', () => {
     expect(log).toEqual(['building', 'second released', 'first released'])
     expect(stderr).not.toMatch(/"level":"(fatal|error|warn)"/)
     expect(stderr).toContain('the database was closed')
+  })
+
+  it('because it is stopped just before the end is never said to be ready', async () => {
+    const { child, exit, log, seen } = start({
+      FAILS: 'when stopped',
+      REGISTRY_TARGET: await registry([]),
+    })
+    await seen('starting')
+    child.kill('SIGTERM')
+    const { code, stderr } = await exit
+    expect(code).toBe(0)
+    expect(log).toEqual(['starting', 'stopping', 'started', 'second released', 'first released'])
+    expect(stderr).not.toMatch(/"level":"(fatal|error|warn)"/)
+    expect(stderr).not.toContain('"msg":"ready"')
   })
 
   it('at the very end also leaves the mesh', async () => {
@@ -287,7 +318,7 @@ describe('a start that fails', () => {
     expect(stderr.split('\n')).toEqual([
       'fixture: The environment has faults:',
       '  GRPC_LISTEN: write host:port, for example 127.0.0.1:7400',
-      '  FAILS: write one of never, in build, in started, when released',
+      '  FAILS: write one of never, in build, in started, when released, when stopped',
       '  PIN: write a whole number from 1 to 9',
       '',
     ])

@@ -217,6 +217,7 @@ async function start<S extends EnvSchema>({
     },
   )
   await built.started?.(address)
+  if (lifecycle.state() !== LifecycleState.STARTING) throw new Error('stopped before it was ready')
   lifecycle.enter(LifecycleState.READY, `listening on ${listener.address}`)
   logger.info({ address, admin: admin.address, ms: Date.now() - startedAt }, 'ready')
   process.send?.({

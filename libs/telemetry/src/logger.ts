@@ -14,11 +14,16 @@ export interface LoggerOptions {
   readonly level?: LogLevel
   /** Readable lines for a person instead of JSON; default false. */
   readonly pretty?: boolean
-  /** Default standard error, written synchronously so that the last words of a process are kept. */
+  /**
+   * Default standard error, written synchronously so that the last words of a process are kept. While it takes nothing,
+   * as on a full disk, up to 1 MiB waits and later lines are lost: the log never ends the process.
+   */
   readonly destination?: LogDestination
   /** Fields of the call in progress: request_id, trace_id, span_id, user_id. Asked once per line. */
   readonly context?: () => Readonly<Record<string, string>> | undefined
 }
+
+const MAX_WAITING = 1024 * 1024
 
 /** A logger of JSON lines, redacted (see `redact`) before they are serialised, so that no destination sees a secret. */
 export function createLogger({
@@ -26,7 +31,7 @@ export function createLogger({
   version,
   level = 'info',
   pretty = false,
-  destination = openDestination({ dest: 2, sync: true }),
+  destination = openDestination({ dest: 2, sync: true, maxLength: MAX_WAITING }).on('error', () => {}),
   context,
 }: LoggerOptions): Logger {
   const root = pino(

@@ -6,7 +6,7 @@ const SECRET_KEY =
 
 // The look-behinds keep a match from starting inside a token, which makes each pattern linear in the text: the text
 // may come from a document that was written to be slow.
-const URL_PASSWORD = /(?<=:\/\/)[^\s/@:]*:[^\s/@]*(?=@)/g
+const URL_PASSWORD = /(?<=:\/\/)[^\s/@:]*:[^\s/]*(?=@)/g
 const BEARER = /\b([Bb]earer|Basic) +[\w.~+/=-]{8,}/g
 const EMAIL = /(?<![\p{L}\p{N}._%+-])[\p{L}\p{N}._%+-]+@[\p{L}\p{N}.-]+\.\p{L}{2,}/gu
 /** CPF or CNPJ; since July 2026 the first twelve places of a CNPJ may hold letters, bare ones are matched as digits. */
