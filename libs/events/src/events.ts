@@ -90,11 +90,11 @@ export const connectEvents = async ({
     ]
     return {
       close: async () => {
+        await Promise.all(started.map((loop) => loop.close()))
         for (const loop of started) {
           loops.delete(loop)
           own.delete(loop)
         }
-        await Promise.all(started.map((loop) => loop.close()))
       },
     }
   }

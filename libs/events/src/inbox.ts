@@ -25,27 +25,50 @@ export type Observe = (
   outcome: 'success' | 'failure' | 'duplicate' | 'dead_letter' | 'replayed',
 ) => void
 
-export type Outcome = { state: 'handled' } | { state: 'retry'; afterMs: number } | { state: 'dead' }
+/** `duplicate`: it was dealt with before, so there is nothing to settle. */
+export type Outcome = { state: 'handled' | 'duplicate' | 'dead' } | { state: 'retry'; afterMs: number }
 
-const OBSERVED = { handled: 'success', retry: 'failure', dead: 'dead_letter' } as const
+const OBSERVED = {
+  handled: 'success',
+  duplicate: 'duplicate',
+  retry: 'failure',
+  dead: 'dead_letter',
+} as const
 
-type Standing = { seen: boolean; due_in_ms: number }
-
-const readStanding = async (tx: Queryable, subscriber: string, eventId: string): Promise<Standing> => {
-  const [row] = await tx.query<Standing>(
-    `select exists (select from events.inbox where subscriber = $1 and event_id = $2) or exists (
-         select from events.log join events.subscribers using (type)
-         where log.id = events.log_id($2) and subscriber = $1
-           and (log.xid, log.position) <= (handled_xid, handled_position)) as seen,
-       coalesce((select ceil(extract(epoch from next_at - clock_timestamp()) * 1000)::int
-                 from events.attempts where subscriber = $1 and event_id = $2), 0) as due_in_ms`,
-    [subscriber, eventId],
-  )
-  return row ?? { seen: false, due_in_ms: 0 }
+/** What is known of a subscriber's copy of an event. */
+export type Standing = {
+  seen: boolean
+  due_in_ms: number
+  /** As the log has it now, empty when it was erased; null for what is not in the log. */
+  payload: Buffer | null
 }
 
-export const reasonOf = (error: unknown): string =>
-  (error instanceof Error ? error.message : String(error)).slice(0, 1_000)
+const UNKNOWN: Standing = { seen: false, due_in_ms: 0, payload: null }
+
+/** In the order of `eventIds`. */
+export const readStandings = (
+  tx: Queryable,
+  subscriber: string,
+  eventIds: readonly string[],
+): Promise<Standing[]> =>
+  tx.query<Standing>(
+    `select exists (select from events.inbox where subscriber = $1 and inbox.event_id = asked.event_id)
+         or coalesce((log.xid, log.position) <= (handled_xid, handled_position), false) as seen,
+       coalesce((select ceil(extract(epoch from next_at - clock_timestamp()) * 1000)::int
+                 from events.attempts where subscriber = $1 and attempts.event_id = asked.event_id), 0) as due_in_ms,
+       log.payload
+     from unnest($2::text[]) with ordinality as asked(event_id, place)
+     left join events.log on log.id = events.log_id(asked.event_id)
+     left join events.subscribers known on known.subscriber = $1 and known.type = log.type
+     order by place`,
+    [subscriber, eventIds],
+  )
+
+/** What PostgreSQL can store of an error: text of at most 1,000 characters, none of them NUL. */
+export const reasonOf = (error: unknown): string => {
+  const said = (error as { message?: unknown } | undefined)?.message ?? error
+  return String(said).slice(0, 1_000).replaceAll('\0', '\ufffd')
+}
 
 /** Runs the handler; when it fails, nothing it did in `tx` stays, and `tx` can go on. */
 export const runHandler = async (
@@ -53,11 +76,27 @@ export const runHandler = async (
   { subscriber, type, handler, onError }: Interest,
   envelope: EventEnvelope,
 ): Promise<{ error?: unknown }> => {
-  await tx.query('savepoint handler')
+  let refused: { error: unknown } | undefined
+  const noting: Queryable = {
+    query: (text, values) =>
+      tx.query<never>(text, values).catch((error) => {
+        refused ??= { error }
+        throw error
+      }),
+  }
+  const opened = tx.query('savepoint handler') // on its way with the handler's first query
+  opened.catch(() => {})
   try {
-    await handler(decodeEvent(type, envelope), tx)
+    await handler(decodeEvent(type, envelope), noting)
+    await opened
+    // A handler that catches the error of a query leaves a transaction that can do nothing more, unless it went back.
+    if (refused !== undefined)
+      await tx.query('release savepoint handler').catch(() => {
+        throw refused?.error
+      })
     return {}
   } catch (error) {
+    await opened
     await tx.query('rollback to savepoint handler')
     const message = `${subscriber} failed on ${envelope.type} ${envelope.id}: ${reasonOf(error)}`
     onError(new Error(message, { cause: error }))
@@ -87,11 +126,14 @@ const recordFailure = async (
     )
     return { state: 'retry', afterMs }
   }
-  await tx.query(
-    `insert into events.dead_letters (subscriber, event_id, type, envelope, reason, attempts)
-     values ($1, $2, $3, $4, $5, $6)
+  // The row of the log is locked, so that an erasure comes before, and nothing is kept, or after, and deletes it.
+  const kept = await tx.query(
+    `with erased as (select payload = '' as erased from events.log where id = events.log_id($2) for share)
+     insert into events.dead_letters (subscriber, event_id, type, envelope, reason, attempts)
+     select $1, $2, $3, $4, $5, $6 where not exists (select from erased where erased)
      on conflict (subscriber, event_id) do update set reason = excluded.reason, failed_at = now(),
-       attempts = dead_letters.attempts + excluded.attempts, redrive_requested_at = null`,
+       attempts = dead_letters.attempts + excluded.attempts, redrive_requested_at = null
+     returning id`,
     [
       subscriber,
       envelope.id,
@@ -101,19 +143,19 @@ const recordFailure = async (
       attempts,
     ],
   )
-  return { state: 'dead' }
+  return { state: kept.length > 0 ? 'dead' : 'handled' }
 }
 
-/** After the handler, not before: a transaction that has written holds up every reader of the log until it ends. */
-const settle = (tx: Queryable, subscriber: string, eventId: string): Promise<unknown> =>
+/** After the handlers, not before: a transaction that has written holds up every reader of the log until it ends. */
+export const settle = (tx: Queryable, subscriber: string, eventIds: readonly string[]): Promise<unknown> =>
   tx.query(
-    `with forgotten as (delete from events.attempts where subscriber = $1 and event_id = $2)
-     insert into events.inbox (subscriber, event_id) values ($1, $2)`,
-    [subscriber, eventId],
+    `with forgotten as (delete from events.attempts where subscriber = $1 and event_id = any($2))
+     insert into events.inbox (subscriber, event_id) select $1, unnest($2::text[])`,
+    [subscriber, eventIds],
   )
 
 /** What was handled at last is no dead letter any more. */
-const settleAgain = (
+export const settleAgain = (
   tx: Queryable,
   subscriber: string,
   eventId: string,
@@ -126,32 +168,30 @@ const settleAgain = (
   )
 
 /**
- * One attempt at one event, exactly once in its effects: the handler, the inbox row and the count of attempts are in
- * `tx`. The last failure, or a payload that cannot be decoded, makes the event a dead letter. The caller holds the
- * lock on this subscriber's copy of the event. An event that was erased has nothing to say and is passed over. With
- * `again` the inbox has no say: the caller keeps count of what was asked for.
+ * One attempt at one event: the handler and the count of attempts are in `tx`. The last failure, or a payload that
+ * cannot be decoded, makes the event a dead letter. The caller holds the lock on this subscriber's copy of the event,
+ * and settles in `tx` what was handled or is dead: then its effects are there exactly once. An event that was erased
+ * has nothing to say and is passed over. With `again` the inbox has no say: the caller keeps count of what was asked for.
  */
 export const attempt = async (
   tx: Queryable,
   interest: Interest,
   envelope: EventEnvelope,
+  standing: Standing | undefined,
   { again = false }: { again?: boolean } = {},
 ): Promise<Outcome> => {
   const { subscriber, observe } = interest
-  const { seen, due_in_ms: dueInMs } = await readStanding(tx, subscriber, envelope.id)
+  const { seen, due_in_ms: afterMs } = standing ?? UNKNOWN
   if (seen && !again) {
     observe(subscriber, envelope, 'duplicate')
-    return { state: 'handled' }
+    return { state: 'duplicate' }
   }
-  if (dueInMs > 0) return { state: 'retry', afterMs: dueInMs }
+  if (afterMs > 0) return { state: 'retry', afterMs }
 
   const erased = envelope.payload.length === 0 // a message says at least whom it is about
   const { error } = erased ? {} : await runHandler(tx, interest, envelope)
   const outcome: Outcome =
     error === undefined ? { state: 'handled' } : await recordFailure(tx, interest, envelope, error)
   observe(subscriber, envelope, again && error === undefined ? 'replayed' : OBSERVED[outcome.state])
-  if (outcome.state === 'retry') return outcome
-  if (again) await settleAgain(tx, subscriber, envelope.id, outcome.state)
-  else await settle(tx, subscriber, envelope.id)
   return outcome
 }

@@ -1,12 +1,19 @@
-import { EventEnvelope } from '@docmesh/contracts/events/v1/envelope'
+import type { EventEnvelope } from '@docmesh/contracts/events/v1/envelope'
 import type { Postgres } from '@docmesh/postgres'
-import type { JetStreamClient, JsMsg } from '@nats-io/jetstream'
+import type { JsMsg } from '@nats-io/jetstream'
+import { attemptInTurn, BATCH } from './batch.ts'
 import type { Delivery } from './delivery.ts'
-import { attempt, type Interest, type Outcome, reasonOf } from './inbox.ts'
+import { type Interest, type Outcome, reasonOf, settle } from './inbox.ts'
 import { type Loop, startLoop } from './loop.ts'
 import { decodeEnvelope, UndecodableError } from './message.ts'
-import { ensureConsumer, type JetStreamConnection, type JetStreamOptions } from './nats.ts'
-import { tryLock } from './store.ts'
+import {
+  encodeForWire,
+  ensureConsumer,
+  type JetStreamConnection,
+  type JetStreamOptions,
+  type Session,
+} from './nats.ts'
+import { readAfterEvent, tryLock } from './store.ts'
 
 type JetStreamDeliveryOptions = {
   db: Postgres
@@ -18,36 +25,67 @@ const BUSY_PAUSE_MS = 200
 /** The consumer lets one message out at a time; a longer standing order saves asking for the next. */
 const PULL = { max_messages: 100, expires: 5_000, idle_heartbeat: 1_000, abort_on_missing_resource: true }
 
-/** Pulls from one durable consumer per subscriber and event type; the handler's effects are in PostgreSQL as ever. */
+/**
+ * Pulls from one durable consumer per subscriber and event type; the handler's effects are in PostgreSQL as ever. A
+ * message that others wait behind takes the next of its type along from the log, in the same order: these are
+ * acknowledged without another transaction when their own messages come.
+ */
 export const jetStreamDelivery = ({ db, nats, options }: JetStreamDeliveryOptions): Delivery => {
-  const handle = async (js: JetStreamClient, interest: Interest, bytes: Uint8Array): Promise<Outcome> => {
-    const envelope = decodeEnvelope(bytes)
+  const publishDead = (session: Session, subscriber: string, envelope: EventEnvelope) =>
+    session.js.publish(`${options.subjectPrefix}dlq.${envelope.type}`, encodeForWire(session, envelope), {
+      msgID: `${subscriber}:${envelope.id}`,
+    })
+
+  /** Returns how the received event ended, and the ids of those after it that are dealt with too. */
+  const handle = (
+    session: Session,
+    interest: Interest,
+    received: EventEnvelope,
+    waiting: number,
+  ): Promise<{ outcome: Outcome; ahead: string[] }> => {
+    const { subscriber } = interest
+    const type = interest.type.$type
+    const busy = { outcome: { state: 'retry', afterMs: BUSY_PAUSE_MS } as const, ahead: [] }
     return db.transaction(async (tx) => {
-      if (!(await tryLock(tx, `${interest.subscriber}:${envelope.id}`)))
-        return { state: 'retry', afterMs: BUSY_PAUSE_MS }
-      const outcome = await attempt(tx, interest, envelope)
-      // Inside the transaction: if this fails the event stays undecided and comes again.
-      if (outcome.state === 'dead')
-        await js.publish(
-          `${options.subjectPrefix}dlq.${envelope.type}`,
-          EventEnvelope.encode(envelope).finish(),
-          { msgID: `${interest.subscriber}:${envelope.id}` },
-        )
-      return outcome
+      const [locked, following] = await Promise.all([
+        tryLock(tx, `${subscriber}:${type}`),
+        waiting > 0 ? readAfterEvent(tx, { id: received.id, type }, BATCH - 1) : [],
+      ])
+      if (!locked) return busy
+      const events = [received, ...following]
+      const { outcomes, decided } = await attemptInTurn(tx, interest, events)
+      const [outcome = busy.outcome] = outcomes
+      // Inside the transaction: if this fails the events stay undecided and come again.
+      for (const [index, event] of events.entries())
+        if (outcomes[index]?.state === 'dead') await publishDead(session, subscriber, event)
+      if (decided.length > 0) await settle(tx, subscriber, decided)
+      return { outcome, ahead: decided.filter((id) => id !== received.id) }
     })
   }
 
-  const receive = async (js: JetStreamClient, interest: Interest, message: JsMsg): Promise<void> => {
+  const receive = async (
+    session: Session,
+    interest: Interest,
+    message: JsMsg,
+    known: ReadonlySet<string>,
+  ): Promise<ReadonlySet<string>> => {
     const heartbeat = setInterval(() => message.working(), options.ackWaitMs / 3).unref()
     try {
-      const outcome = await handle(js, interest, message.data)
-      if (outcome.state === 'handled') message.ack()
+      const received = decodeEnvelope(message.data)
+      if (known.has(received.id)) {
+        message.ack()
+        return known
+      }
+      const { outcome, ahead } = await handle(session, interest, received, message.info.pending)
+      if (outcome.state === 'retry') message.nak(outcome.afterMs)
       else if (outcome.state === 'dead') message.term('dead letter')
-      else message.nak(outcome.afterMs)
+      else message.ack()
+      return new Set(ahead)
     } catch (error) {
       interest.onError(error as Error)
       if (error instanceof UndecodableError) message.term()
       else message.nak(BUSY_PAUSE_MS)
+      return known
     } finally {
       clearInterval(heartbeat)
     }
@@ -65,7 +103,8 @@ export const jetStreamDelivery = ({ db, nats, options }: JetStreamDeliveryOption
       signal.addEventListener('abort', stop)
       if (signal.aborted) stop()
       try {
-        for await (const message of messages) await receive(session.js, interest, message)
+        let known: ReadonlySet<string> = new Set()
+        for await (const message of messages) known = await receive(session, interest, message, known)
       } finally {
         signal.removeEventListener('abort', stop)
         stop()

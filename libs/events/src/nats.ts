@@ -1,3 +1,4 @@
+import { EventEnvelope } from '@docmesh/contracts/events/v1/envelope'
 import {
   AckPolicy,
   type Consumer,
@@ -20,7 +21,12 @@ export type JetStreamOptions = {
   ackWaitMs: number
 }
 
-type Session = { js: JetStreamClient; jsm: JetStreamManager }
+export type Session = {
+  js: JetStreamClient
+  jsm: JetStreamManager
+  /** What the server takes in one message, in bytes. */
+  maxBytes(): number
+}
 
 export type JetStreamConnection = {
   /** Connects and makes the streams, once; rejects while NATS is away, and the next call tries again. */
@@ -33,6 +39,11 @@ export type JetStreamConnection = {
 const DUPLICATE_WINDOW_MS = 600_000
 const CONNECT_TIMEOUT_MS = 2_000
 const REQUEST_TIMEOUT_MS = 2_000
+
+/** What NATS takes when nobody configured it; the headers of a message count as well. */
+const DEFAULT_MAX_BYTES = 1_048_576
+const HEADER_BYTES = 1_024
+const NOTHING = Buffer.alloc(0)
 
 const isMissing = (error: unknown): boolean =>
   error instanceof JetStreamApiError && /not found/.test(error.message)
@@ -87,7 +98,7 @@ export const jetStreamConnection = ({
     const jsm = await jetstreamManager(nc, { timeout: REQUEST_TIMEOUT_MS })
     await ensureStream(jsm, stream, `${subjectPrefix}docmesh.>`)
     await ensureStream(jsm, `${stream}_DLQ`, `${subjectPrefix}dlq.>`)
-    return { js, jsm }
+    return { js, jsm, maxBytes: () => nc.info?.max_payload ?? DEFAULT_MAX_BYTES }
   }
 
   let session: Promise<Session> | undefined
@@ -108,6 +119,13 @@ export const jetStreamConnection = ({
       await nc?.close()
     },
   }
+}
+
+/** An event as a message; one that is too big for the server goes without its payload, which the log has. */
+export const encodeForWire = ({ maxBytes }: Session, envelope: EventEnvelope): Uint8Array => {
+  const bytes = EventEnvelope.encode(envelope).finish()
+  if (bytes.length <= maxBytes() - HEADER_BYTES) return bytes
+  return EventEnvelope.encode({ ...envelope, payload: NOTHING }).finish()
 }
 
 /** Durable names may hold no dots, so `analysis` and `docmesh.document.v1.Created` make `analysis_docmesh_document_v1_Created`. */

@@ -1,6 +1,7 @@
 import type { Postgres, Queryable } from '@docmesh/postgres'
+import { attemptInTurn, BATCH } from './batch.ts'
 import type { Delivery } from './delivery.ts'
-import { attempt, type Interest } from './inbox.ts'
+import { type Interest, settle } from './inbox.ts'
 import { type Loop, settlingPause, startLoop } from './loop.ts'
 import { type Logged, moveCursor, readAfterCursor, tryLock } from './store.ts'
 
@@ -11,9 +12,6 @@ type PostgresDeliveryOptions = {
 }
 
 const BUSY_PAUSE_MS = 50
-/** Events that wait share a transaction and its trip to the disk; one that has taken this long ends. */
-const BATCH = 20
-const BATCH_MS = 10
 
 /** Reads the log itself: one cursor per subscriber and event type, moved in the transaction of the handlers. */
 export const postgresDelivery = ({ db, pollMs }: PostgresDeliveryOptions): Delivery => {
@@ -22,31 +20,29 @@ export const postgresDelivery = ({ db, pollMs }: PostgresDeliveryOptions): Deliv
     const settling = settlingPause(pollMs)
 
     const handleBatch = async (tx: Queryable, batch: readonly Logged[]): Promise<number> => {
-      const until = performance.now() + BATCH_MS
-      let restMs = 0
-      let last: Logged | undefined
-      for (const next of batch) {
-        if (!next.settled) {
-          restMs = settling.next()
-          break
-        }
-        settling.reset()
-        const outcome = await attempt(tx, interest, next.envelope)
-        if (outcome.state === 'retry') {
-          restMs = outcome.afterMs
-          break
-        }
-        last = next
-        if (performance.now() > until) break
-      }
-      if (last !== undefined) await moveCursor(tx, cursor, last)
+      const settled = batch.filter((logged) => logged.settled)
+      if (settled.length === 0) return settling.next()
+      settling.reset()
+      const { outcomes, decided } = await attemptInTurn(
+        tx,
+        interest,
+        settled.map(({ envelope }) => envelope),
+      )
+      const end = outcomes.at(-1)
+      const restMs = end?.state === 'retry' ? end.afterMs : 0
+      const last = settled[outcomes.length - (restMs > 0 ? 2 : 1)]
+      if (last !== undefined)
+        await Promise.all([settle(tx, interest.subscriber, decided), moveCursor(tx, cursor, last)])
       return restMs
     }
 
     const step = (): Promise<number> =>
       db.transaction(async (tx) => {
-        if (!(await tryLock(tx, cursor))) return BUSY_PAUSE_MS
-        const batch = await readAfterCursor(tx, cursor, { type: interest.type.$type, limit: BATCH })
+        const [locked, batch] = await Promise.all([
+          tryLock(tx, cursor),
+          readAfterCursor(tx, cursor, { type: interest.type.$type, limit: BATCH }),
+        ])
+        if (!locked) return BUSY_PAUSE_MS
         return batch.length === 0 ? pollMs : handleBatch(tx, batch)
       })
 

@@ -1,8 +1,7 @@
-import { EventEnvelope } from '@docmesh/contracts/events/v1/envelope'
 import type { Postgres } from '@docmesh/postgres'
 import { reasonOf } from './inbox.ts'
 import { type Loop, settlingPause, startLoop } from './loop.ts'
-import type { JetStreamConnection, JetStreamOptions } from './nats.ts'
+import { encodeForWire, type JetStreamConnection, type JetStreamOptions } from './nats.ts'
 import { moveCursor, readAfterCursor, tryLock } from './store.ts'
 
 const BATCH = 100
@@ -25,22 +24,24 @@ export const startRelay = ({ db, nats, options, pollMs, onError }: RelayOptions)
   const settling = settlingPause(pollMs)
 
   const relayBatch = async (): Promise<number> => {
-    const { js } = await nats.open()
+    const session = await nats.open()
     return db.transaction(async (tx) => {
-      if (!(await tryLock(tx, cursor))) return pollMs
-      const batch = await readAfterCursor(tx, cursor, { limit: BATCH })
+      const [locked, batch] = await Promise.all([
+        tryLock(tx, cursor),
+        readAfterCursor(tx, cursor, { limit: BATCH }),
+      ])
+      if (!locked) return pollMs
       const settled = batch.filter((logged) => logged.settled)
       for (const { envelope } of settled)
-        await js.publish(
+        await session.js.publish(
           `${options.subjectPrefix}${envelope.type}`,
-          EventEnvelope.encode(envelope).finish(),
+          encodeForWire(session, envelope),
           { msgID: envelope.id },
         )
       const last = settled.at(-1)
       if (last !== undefined) {
         // A crash that undoes it publishes again: not worth a trip to the disk, which the next event would wait for.
-        await tx.query('set local synchronous_commit to off')
-        await moveCursor(tx, cursor, last)
+        await Promise.all([tx.query('set local synchronous_commit to off'), moveCursor(tx, cursor, last)])
       }
       if (batch.length > settled.length) return settling.next()
       settling.reset()

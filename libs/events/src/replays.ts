@@ -1,5 +1,5 @@
 import type { Postgres, Queryable } from '@docmesh/postgres'
-import { attempt, type Interests } from './inbox.ts'
+import { attempt, type Interests, readStandings, settleAgain } from './inbox.ts'
 import { once } from './requests.ts'
 import { CHANNEL, readRange, tryLock } from './store.ts'
 
@@ -92,18 +92,22 @@ export const replayNext = async (
       await tx.query('delete from events.replays where id = $1', [due.id])
       return true
     }
-    const outcome = await attempt(tx, interest, next.envelope, { again: true })
+    const eventId = next.envelope.id
+    const [standing] = await readStandings(tx, subscriber, [eventId])
+    const outcome = await attempt(tx, interest, next.envelope, standing, { again: true })
     if (outcome.state === 'retry')
       await tx.query(
         `update events.replays set next_at = clock_timestamp() + $2 * interval '1 millisecond' where id = $1`,
         [due.id, outcome.afterMs],
       )
-    else
+    else {
+      await settleAgain(tx, subscriber, eventId, outcome.state)
       await tx.query('update events.replays set xid = $2, position = $3 where id = $1', [
         due.id,
         next.xid,
         next.position,
       ])
+    }
     return true
   })
 }

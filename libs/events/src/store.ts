@@ -100,14 +100,12 @@ export type Erase = (tx: Queryable, aggregateType: string, aggregateId: string) 
  * something happened stays. Subscribers that have not had these events yet never get them.
  */
 export const erase: Erase = async (tx, aggregateType, aggregateId) => {
-  await tx.query(
-    `with erased as (
-      update events.log set payload = '', user_id = ''
-      where aggregate_type = $1 and aggregate_id = $2 returning id
-    )
-    delete from events.dead_letters where event_id in (select id::text from erased)`,
+  const erased = await tx.query<{ id: string }>(
+    `update events.log set payload = '', user_id = '' where aggregate_type = $1 and aggregate_id = $2 returning id`,
     [aggregateType, aggregateId],
   )
+  // A statement of its own, so that it sees the dead letters of those whom the first one had to wait for.
+  await tx.query('delete from events.dead_letters where event_id = any($1)', [erased.map(({ id }) => id)])
 }
 
 type Row = {
@@ -186,6 +184,26 @@ export const readAfterCursor = async (
     position: row.position,
     settled: row.settled,
   }))
+}
+
+/** The next settled events of a type behind one of them, in the order in which every reader sees them. */
+export const readAfterEvent = async (
+  tx: Queryable,
+  { id, type }: { id: string; type: string },
+  limit: number,
+): Promise<EventEnvelope[]> => {
+  const rows = await tx.query<Row>(
+    `select ${COLUMNS}
+     from events.log
+     where log.type = $2 and log.xid < pg_snapshot_xmin(pg_current_snapshot())
+       and (log.xid, log.position) > (
+         (select xid from events.log where id = events.log_id($1)),
+         (select position from events.log where id = events.log_id($1)))
+     order by log.xid, log.position
+     limit $3`,
+    [id, type, limit],
+  )
+  return rows.map(toEnvelope)
 }
 
 export type Range = {

@@ -12,6 +12,18 @@ export type ConnectionOptions = {
 // A transaction left open holds back every reader that waits for settled transactions: the event store does.
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000
 
+/** A connection on which nothing happened for this long is asked whether it lives; systems wait two hours. */
+const KEEP_ALIVE_MS = 10_000
+
+/** How long a server may take to end a connection before we hang up. */
+const GOODBYE_MS = 1_000
+
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+/** Who does not answer for this long is gone: the server itself gives up a statement in half of it. */
+export const silenceMs = (statementTimeoutMs: number): number =>
+  statementTimeoutMs === 0 ? MAX_TIMER_MS : Math.min(statementTimeoutMs * 2, MAX_TIMER_MS)
+
 export const assertSchemaName = (schema: string): void => {
   if (!/^[a-z_][a-z0-9_]{0,62}$/.test(schema))
     throw new RangeError(`schema "${schema}": use lower-case letters, digits and _, at most 63 characters`)
@@ -35,7 +47,9 @@ export const clientConfig = ({
     `-c idle_in_transaction_session_timeout=${IDLE_IN_TRANSACTION_TIMEOUT_MS}`,
   ].join(' '),
   connectionTimeoutMillis: connectTimeoutMs,
+  query_timeout: silenceMs(statementTimeoutMs),
   keepAlive: true,
+  keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
   types: {
     getTypeParser: (oid, format) =>
       oid === types.builtins.INT8 && format !== 'binary' ? parseBigint : types.getTypeParser(oid, format),
@@ -63,6 +77,13 @@ export const connectClient = async (
     throw error
   }
   return client
+}
+
+/** Says goodbye, and hangs up on a server that does not hear it. */
+export const endClient = async (client: Client): Promise<void> => {
+  const hangUp = setTimeout(() => client.connection.stream.destroy(), GOODBYE_MS)
+  await client.end()
+  clearTimeout(hangUp)
 }
 
 const NOT_UP_YET = new Set([

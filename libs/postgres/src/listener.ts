@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Client, type ClientConfig, escapeIdentifier } from 'pg'
-import { connectClient } from './connection.ts'
+import { connectClient, endClient } from './connection.ts'
 
 export type Listener = { close(): Promise<void> }
 
@@ -26,13 +26,13 @@ export const openListener = async (
     try {
       await client.query(`listen ${escapeIdentifier(channel)}`)
     } catch (error) {
-      await client.end()
+      await endClient(client)
       throw error
     }
     client.once('end', () => {
       if (!closing.signal.aborted) void reconnect()
     })
-    if (closing.signal.aborted) await client.end()
+    if (closing.signal.aborted) await endClient(client)
   }
 
   const reconnect = async (): Promise<void> => {
@@ -52,7 +52,7 @@ export const openListener = async (
   return {
     close: async () => {
       closing.abort()
-      await current?.end()
+      if (current !== undefined) await endClient(current)
     },
   }
 }

@@ -53,7 +53,6 @@ export const pendingMigrations = (files: readonly Migration[], applied: readonly
 }
 
 const lockAndReadApplied = async (tx: Queryable, schema: string): Promise<Applied[]> => {
-  await tx.query('set local statement_timeout = 0')
   await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [`docmesh.migrations.${schema}`])
   await tx.query(`
     create schema if not exists ${schema};
@@ -66,6 +65,26 @@ const lockAndReadApplied = async (tx: Queryable, schema: string): Promise<Applie
   return tx.query<Applied>(`select id, name, sha256 from ${schema}.migrations order by id`)
 }
 
+/** Applies the first file that is missing, and returns how many are missing then. */
+const applyNext = async (tx: Queryable, schema: string, files: readonly Migration[]): Promise<number> => {
+  const [next, ...rest] = pendingMigrations(files, await lockAndReadApplied(tx, schema))
+  if (next === undefined) return 0
+  await tx.query(`set local search_path to ${schema}`)
+  try {
+    await tx.query(next.sql)
+  } catch (error) {
+    throw new Error(`migration ${next.name} of schema ${schema} failed: ${(error as Error).message}`, {
+      cause: error,
+    })
+  }
+  await tx.query(`insert into ${schema}.migrations (id, name, sha256) values ($1, $2, $3)`, [
+    next.id,
+    next.name,
+    next.sha256,
+  ])
+  return rest.length
+}
+
 /**
  * Brings a schema forward, each file in a transaction of its own, under an advisory lock: many instances may start
  * at once. Files newer than this folder are left alone, so that old instances can run beside new ones.
@@ -75,23 +94,6 @@ export const migrate = async (db: Postgres, { schema, migrations }: MigrateOptio
   const files = await readMigrations(migrations)
   let pending: number
   do {
-    pending = await db.transaction(async (tx) => {
-      const [next, ...rest] = pendingMigrations(files, await lockAndReadApplied(tx, schema))
-      if (next === undefined) return 0
-      await tx.query(`set local search_path to ${schema}`)
-      try {
-        await tx.query(next.sql)
-      } catch (error) {
-        throw new Error(`migration ${next.name} of schema ${schema} failed: ${(error as Error).message}`, {
-          cause: error,
-        })
-      }
-      await tx.query(`insert into ${schema}.migrations (id, name, sha256) values ($1, $2, $3)`, [
-        next.id,
-        next.name,
-        next.sha256,
-      ])
-      return rest.length
-    })
+    pending = await db.transaction((tx) => applyNext(tx, schema, files), { statementTimeoutMs: 0 })
   } while (pending > 0)
 }

@@ -4,6 +4,7 @@ import { assertSchemaName, clientConfig, waitForServer } from './connection.ts'
 import { type Listener, openListener } from './listener.ts'
 import { migrate } from './migrate.ts'
 import { type Queryable, runQuery, runTransaction, type TransactionOptions } from './transaction.ts'
+import { DatabaseUnavailable } from './unavailable.ts'
 
 export type PostgresOptions = {
   /** `postgres://user:password@host:port/database` */
@@ -16,7 +17,7 @@ export type PostgresOptions = {
   poolMax?: number
   /** How long to wait for the server at start, and later for a free connection; default 15 000. */
   connectTimeoutMs?: number
-  /** Default 30 000. */
+  /** Default 30 000; a server that says nothing for twice as long is given up as DatabaseUnavailable. */
   statementTimeoutMs?: number
   /** Shown in pg_stat_activity; default: the schema. */
   applicationName?: string
@@ -31,6 +32,7 @@ export type PoolStats = { total: number; idle: number; waiting: number; max: num
 export type Postgres = Queryable & {
   readonly url: string
   readonly schema: string
+  /** Queries that `fn` sends without waiting for those before them share a round trip; they run in their order. */
   transaction<T>(fn: (tx: Queryable) => Promise<T>, options?: TransactionOptions): Promise<T>
   listen(channel: string, onPayload: (payload: string) => void): Promise<Listener>
   /** Rejects when the server does not answer. */
@@ -59,7 +61,7 @@ export const openPostgres = async ({
   await waitForServer(options)
 
   const config = clientConfig(options)
-  const pool = new Pool({ ...config, max: poolMax })
+  const pool = new Pool({ ...config, max: poolMax, pipeline: true })
   // The pool listens only to idle clients; one that breaks while it is checked out must not end the process either.
   pool.on('connect', (client) => client.on('error', onError))
   pool.on('error', () => {})
@@ -79,7 +81,11 @@ export const openPostgres = async ({
     query: (text, values) => runQuery(pool, text, values),
     transaction: (fn, transactionOptions) => runTransaction(pool, fn, transactionOptions),
     listen: async (channel, onPayload) => {
-      const listener = await openListener(config, channel, onPayload, onError)
+      const listener = closed ? undefined : await openListener(config, channel, onPayload, onError)
+      if (listener === undefined || closed) {
+        await listener?.close()
+        throw new DatabaseUnavailable('The database was closed.')
+      }
       listeners.add(listener)
       return {
         close: () => {

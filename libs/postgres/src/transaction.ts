@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ClientBase, Pool } from 'pg'
+import { silenceMs } from './connection.ts'
 import { orUnavailable } from './unavailable.ts'
 
 /** Runs SQL: on any connection of the pool (`Postgres`) or inside one transaction (`tx`). */
@@ -11,6 +12,8 @@ export type Queryable = {
 export type TransactionOptions = {
   /** Default: read committed. */
   isolation?: 'read committed' | 'repeatable read' | 'serializable'
+  /** Of each statement; default that of the pool, 0 for none. */
+  statementTimeoutMs?: number
 }
 
 const MAX_TRIES = 5
@@ -20,24 +23,36 @@ export const runQuery = async <Row>(
   on: ClientBase | Pool,
   text: string,
   values?: readonly unknown[],
+  statementTimeoutMs?: number,
 ): Promise<Row[]> => {
   try {
-    const result = await (values === undefined ? on.query(text) : on.query(text, [...values]))
+    const patience = statementTimeoutMs === undefined ? {} : { query_timeout: silenceMs(statementTimeoutMs) }
+    const result = await on.query({ text, ...(values && { values: [...values] }), ...patience })
     return result.rows as Row[]
   } catch (error) {
     throw orUnavailable(error)
   }
 }
 
-const runOnce = async <T>(pool: Pool, fn: (tx: Queryable) => Promise<T>, isolation: string): Promise<T> => {
+const runOnce = async <T>(
+  pool: Pool,
+  fn: (tx: Queryable) => Promise<T>,
+  { isolation = 'read committed', statementTimeoutMs }: TransactionOptions,
+): Promise<T> => {
   const client = await pool.connect().catch((error) => {
     throw orUnavailable(error)
   })
   let broken = false
   try {
     await client.query(`begin isolation level ${isolation}`)
-    const result = await fn({ query: (text, values) => runQuery(client, text, values) })
-    await client.query('commit')
+    if (statementTimeoutMs !== undefined)
+      await client.query(`set local statement_timeout = ${statementTimeoutMs}`)
+    const result = await fn({ query: (text, values) => runQuery(client, text, values, statementTimeoutMs) })
+    const { command } = await client.query('commit')
+    if (command === 'ROLLBACK')
+      throw new Error(
+        'the transaction was rolled back: the error of a query in it was caught and not passed on',
+      )
     return result
   } catch (error) {
     await client.query('rollback').catch(() => {
@@ -53,11 +68,11 @@ const runOnce = async <T>(pool: Pool, fn: (tx: Queryable) => Promise<T>, isolati
 export const runTransaction = async <T>(
   pool: Pool,
   fn: (tx: Queryable) => Promise<T>,
-  { isolation = 'read committed' }: TransactionOptions = {},
+  options: TransactionOptions = {},
 ): Promise<T> => {
   for (let tries = 1; ; tries++) {
     try {
-      return await runOnce(pool, fn, isolation)
+      return await runOnce(pool, fn, options)
     } catch (error) {
       if (tries === MAX_TRIES || !RETRYABLE.has((error as { code?: string }).code ?? '')) throw error
     }

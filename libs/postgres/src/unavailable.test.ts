@@ -9,8 +9,12 @@ it.each([
   failure('the database system is starting up', '57P03'),
   failure('connection failure', '08006'),
   failure('connect ECONNREFUSED 127.0.0.1:1', 'ECONNREFUSED'),
+  failure('connect ENETUNREACH 192.0.2.1:5432', 'ENETUNREACH'),
+  failure('getaddrinfo EAI_AGAIN db.example', 'EAI_AGAIN'),
   failure('Connection terminated unexpectedly'),
   failure('timeout exceeded when trying to connect'),
+  failure('Query read timeout'),
+  failure('Cannot use a pool after calling end on the pool'),
 ])('takes "$message" for a database that does not answer', (error) => {
   const unavailable = orUnavailable(error)
   expect(unavailable).toBeInstanceOf(DatabaseUnavailable)

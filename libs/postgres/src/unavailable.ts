@@ -11,10 +11,13 @@ const SYSTEM_CODES = new Set([
   'EPIPE',
   'ETIMEDOUT',
   'EHOSTUNREACH',
+  'ENETUNREACH',
   'ENOTFOUND',
+  'EAI_AGAIN',
 ])
 /** What pg says in words alone. */
-const MESSAGES = /^Connection terminated|^timeout exceeded when trying to connect|is not queryable$/
+const MESSAGES =
+  /^Connection terminated|^timeout exceeded when trying to connect|is not queryable$|^Query read timeout$|^Cannot use a pool after/
 
 /** The error itself, or DatabaseUnavailable in its place with the error as its cause. */
 export function orUnavailable(error: unknown): unknown {
