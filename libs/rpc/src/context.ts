@@ -18,7 +18,11 @@ const storage = new AsyncLocalStorage<CallContext>()
 /** The server call that is being handled, if any. */
 export const currentCall = (): CallContext | undefined => storage.getStore()
 
-export const runInCall = <T>(context: CallContext, fn: () => T): T => storage.run(context, fn)
+export const runInCall = <Args extends unknown[], T>(
+  context: CallContext,
+  fn: (...args: Args) => T,
+  ...args: Args
+): T => storage.run(context, fn, ...args)
 
 /** Runs `fn` outside of any call: work that outlives the request must not inherit its deadline. */
 export const runDetached = <T>(fn: () => T): T => storage.exit(fn)

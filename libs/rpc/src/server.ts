@@ -79,10 +79,8 @@ class ServerCall implements Call, CallContext {
   readonly metadata: Metadata
   readonly deadline: number
   readonly request: unknown
-  readonly requestId: string
-  readonly userId: string
-  readonly tenantId: string
   readonly #incoming: IncomingCall
+  #requestId: string | undefined
 
   constructor(method: Method, incoming: IncomingCall, request: unknown) {
     const { metadata, deadline } = incoming
@@ -90,10 +88,20 @@ class ServerCall implements Call, CallContext {
     this.metadata = metadata
     this.deadline = deadline
     this.request = request
-    this.requestId = textOf(metadata, 'x-request-id') || randomUUID()
-    this.userId = textOf(metadata, 'docmesh-user-id')
-    this.tenantId = textOf(metadata, 'docmesh-tenant-id')
     this.#incoming = incoming
+  }
+
+  get requestId(): string {
+    this.#requestId ??= textOf(this.metadata, 'x-request-id') || randomUUID()
+    return this.#requestId
+  }
+
+  get userId(): string {
+    return textOf(this.metadata, 'docmesh-user-id')
+  }
+
+  get tenantId(): string {
+    return textOf(this.metadata, 'docmesh-tenant-id')
   }
 
   get signal(): AbortSignal {
@@ -132,7 +140,7 @@ async function answerUnary(
 ): Promise<Uint8Array> {
   try {
     const call = new ServerCall(method, incoming, decode(method, bytes))
-    return method.response.encode(await runInCall(call, () => next(call)))
+    return method.response.encode(await runInCall(call, next, call))
   } catch (error) {
     throw toTransportError(error)
   }
@@ -148,7 +156,7 @@ async function* answerStream(
     const decoded = decodeAll(method, requests)
     const request = method.requestStream ? decoded : await first(method, decoded)
     const call = new ServerCall(method, incoming, request)
-    const answer = await runInCall(call, () => next(call))
+    const answer = await runInCall(call, next, call)
     if (!method.responseStream) {
       yield method.response.encode(answer)
       return
