@@ -5,7 +5,11 @@ import {
   SystemHealthChecked,
   SystemRecoveryCompleted,
 } from '@docmesh/contracts/ops/v1/events'
-import { ServiceRecovered, ServiceUnhealthy } from '@docmesh/contracts/registry/v1/events'
+import {
+  ServiceDeregistered,
+  ServiceRecovered,
+  ServiceUnhealthy,
+} from '@docmesh/contracts/registry/v1/events'
 import type { Event, MessageType } from '@docmesh/events'
 import { describe, expect, it } from 'vitest'
 import { ANNOUNCED, EVENT_TYPES } from './announcements.ts'
@@ -40,6 +44,7 @@ describe('every event that somebody is told of', () => {
         severity: 4,
         notify: true,
         succeeded: false,
+        unhealthy: true,
       }
       const fields = Object.fromEntries(
         Object.keys(type.fromPartial({}) as object).flatMap((name) =>
@@ -87,6 +92,9 @@ it('knows which events begin and end an incident', () => {
   expect(announce(ServiceUnhealthy, instance)).toMatchObject({ incident: 'begins', severity: 'error' })
   expect(announce(ServiceRecovered, instance)).toMatchObject({ incident: 'ends', severity: 'info' })
   expect(announce(ServiceRecovered, instance)?.subject).toEqual(announce(ServiceUnhealthy, instance)?.subject)
+  const gone = announce(ServiceDeregistered, { ...instance, unhealthy: true })
+  expect(gone).toMatchObject({ incident: 'ends', subject: announce(ServiceUnhealthy, instance)?.subject })
+  expect(announce(ServiceDeregistered, instance)).toBeUndefined()
   expect(announce(SystemHealthChecked, { check: 'disk', healthy: false })).toMatchObject({
     incident: 'begins',
   })

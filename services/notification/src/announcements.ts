@@ -16,7 +16,11 @@ import {
   SystemHealthChecked,
   SystemRecoveryCompleted,
 } from '@docmesh/contracts/ops/v1/events'
-import { ServiceRecovered, ServiceUnhealthy } from '@docmesh/contracts/registry/v1/events'
+import {
+  ServiceDeregistered,
+  ServiceRecovered,
+  ServiceUnhealthy,
+} from '@docmesh/contracts/registry/v1/events'
 import type { Event, MessageType } from '@docmesh/events'
 import type { Severity } from './model.ts'
 import * as documents from './templates/documents.ts'
@@ -159,6 +163,13 @@ export const ANNOUNCED: readonly Announced[] = [
   toOperators(ServiceRecovered, 'info', instanceSubject, operations.serviceRecovered, () => ({
     incident: 'ends',
   })),
+  toOperators(
+    ServiceDeregistered,
+    'info',
+    instanceSubject,
+    operations.serviceGone,
+    ({ unhealthy }) => (unhealthy ? { incident: 'ends' } : undefined), // instances come and go
+  ),
   toOperators(
     SystemHealthChecked,
     'error',

@@ -62,8 +62,10 @@ const left =
   (member: Member, reason: string, at: Date): Announcement =>
   async (tx, publish, store) => {
     const { service, instanceId } = member
-    if (!(await store.changed(tx, sighting(member, at), 'gone'))) return
-    await publish(tx, ServiceDeregistered, { service, instanceId, reason }, ofInstance(member))
+    const told = await store.left(tx, sighting(member, at))
+    if (!told) return
+    const { unhealthy } = told
+    await publish(tx, ServiceDeregistered, { service, instanceId, reason, unhealthy }, ofInstance(member))
   }
 
 function changed(before: Member, member: Member, detail: string, at: Date): Announcement[] {

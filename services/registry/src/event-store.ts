@@ -12,7 +12,9 @@ export interface Sighting {
 export interface EventStore {
   /** Listed for the first time, or again after it was gone. */
   joined(tx: Queryable, sighting: Sighting, state: State): Promise<boolean>
-  changed(tx: Queryable, sighting: Sighting, state: State | 'gone'): Promise<boolean>
+  changed(tx: Queryable, sighting: Sighting, state: State): Promise<boolean>
+  /** Answers undefined when this one is not the first; else whether it was told of that the instance is unhealthy. */
+  left(tx: Queryable, sighting: Sighting): Promise<{ readonly unhealthy: boolean } | undefined>
   health(tx: Queryable, sighting: Sighting, unhealthy: boolean): Promise<boolean>
   report(tx: Queryable, key: string): Promise<boolean>
   /** Forgets what no replica can tell of again. */
@@ -29,13 +31,8 @@ const UPSERT = `insert into registry.instances (instance_id, incarnation, change
 export const eventStore: EventStore = {
   joined: (tx, { instanceId, incarnation, at }, state) =>
     isFirst(tx, `${UPSERT} and instances.state = 'gone') returning 1`, [instanceId, incarnation, at, state]),
-  changed: (tx, { instanceId, incarnation, at }, state) =>
-    isFirst(tx, `${UPSERT} and instances.state not in ('gone', excluded.state)) returning 1`, [
-      instanceId,
-      incarnation,
-      at,
-      state,
-    ]),
+  changed: async (tx, sighting, state) => (await change(tx, sighting, state)) !== undefined,
+  left: (tx, sighting) => change(tx, sighting, 'gone'),
   health: (tx, { instanceId, incarnation }, unhealthy) =>
     isFirst(
       tx,
@@ -51,6 +48,18 @@ export const eventStore: EventStore = {
     )
     await tx.query(`delete from registry.reports where reported_at < now() - interval '1 day'`)
   },
+}
+
+async function change(
+  tx: Queryable,
+  { instanceId, incarnation, at }: Sighting,
+  state: State | 'gone',
+): Promise<{ readonly unhealthy: boolean } | undefined> {
+  const [row] = await tx.query<{ unhealthy: boolean }>(
+    `${UPSERT} and instances.state not in ('gone', excluded.state)) returning unhealthy`,
+    [instanceId, incarnation, at, state],
+  )
+  return row
 }
 
 const isFirst = async (tx: Queryable, sql: string, values: readonly unknown[]): Promise<boolean> =>

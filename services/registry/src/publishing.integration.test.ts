@@ -92,7 +92,7 @@ describe('the life of an instance', () => {
         ['ServiceUnhealthy', { service, instanceId, detail: 'connection refused' }],
         ['ServiceRecovered', { service, instanceId }],
         ['InstanceStateChanged', { service, instanceId, from: 'serving', to: 'suspect' }],
-        ['ServiceDeregistered', { service, instanceId, reason: 'stream_lost' }],
+        ['ServiceDeregistered', { service, instanceId, reason: 'stream_lost', unhealthy: false }],
       ]),
     )
   })
@@ -117,6 +117,7 @@ describe('the life of an instance', () => {
       'ServiceDeregistered',
       'ServiceRegistered',
     ])
+    expect((await told('shared')).at(-2)?.[1]).toMatchObject({ reason: 'replaced', unhealthy: true })
   })
 
   it('goes on when an instance that was gone comes back', async () => {

@@ -7,7 +7,11 @@ import type {
   SystemHealthChecked,
   SystemRecoveryCompleted,
 } from '@docmesh/contracts/ops/v1/events'
-import type { ServiceRecovered, ServiceUnhealthy } from '@docmesh/contracts/registry/v1/events'
+import type {
+  ServiceDeregistered,
+  ServiceRecovered,
+  ServiceUnhealthy,
+} from '@docmesh/contracts/registry/v1/events'
 import { lines, messageOf, nameOf, type Template } from './text.ts'
 
 export const serviceUnhealthy: Template<ServiceUnhealthy> = {
@@ -28,6 +32,17 @@ export const serviceRecovered: Template<ServiceRecovered> = {
   }),
   en: ({ service, instanceId }) => ({
     title: `${nameOf(service)}: the instance has recovered`,
+    body: `Instance: ${nameOf(instanceId)}.`,
+  }),
+}
+
+export const serviceGone: Template<ServiceDeregistered> = {
+  'pt-BR': ({ service, instanceId }) => ({
+    title: `${nameOf(service)}: a instância que não estava saudável saiu`,
+    body: `Instância: ${nameOf(instanceId)}.`,
+  }),
+  en: ({ service, instanceId }) => ({
+    title: `${nameOf(service)}: the instance that was unhealthy is gone`,
     body: `Instance: ${nameOf(instanceId)}.`,
   }),
 }

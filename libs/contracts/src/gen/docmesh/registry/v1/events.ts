@@ -27,6 +27,8 @@ export interface ServiceDeregistered {
   instanceId: string;
   /** Why: deregistered, stream_lost, expired or replaced. */
   reason: string;
+  /** It left unhealthy: ServiceUnhealthy was told of it, and ServiceRecovered will not be. */
+  unhealthy: boolean;
 }
 
 /** ServiceUnhealthy: an instance failed its health checks. */
@@ -257,7 +259,7 @@ export const ServiceRegistered: MessageFns<ServiceRegistered, "docmesh.registry.
 };
 
 function createBaseServiceDeregistered(): ServiceDeregistered {
-  return { service: "", instanceId: "", reason: "" };
+  return { service: "", instanceId: "", reason: "", unhealthy: false };
 }
 
 export const ServiceDeregistered: MessageFns<ServiceDeregistered, "docmesh.registry.v1.ServiceDeregistered"> = {
@@ -272,6 +274,9 @@ export const ServiceDeregistered: MessageFns<ServiceDeregistered, "docmesh.regis
     }
     if (message.reason !== "") {
       writer.uint32(26).string(message.reason);
+    }
+    if (message.unhealthy !== false) {
+      writer.uint32(32).bool(message.unhealthy);
     }
     return writer;
   },
@@ -313,6 +318,14 @@ export const ServiceDeregistered: MessageFns<ServiceDeregistered, "docmesh.regis
             message.reason = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.unhealthy = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -334,6 +347,7 @@ export const ServiceDeregistered: MessageFns<ServiceDeregistered, "docmesh.regis
         ? globalThis.String(object.instance_id)
         : "",
       reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      unhealthy: isSet(object.unhealthy) ? globalThis.Boolean(object.unhealthy) : false,
     };
   },
 
@@ -348,6 +362,9 @@ export const ServiceDeregistered: MessageFns<ServiceDeregistered, "docmesh.regis
     if (message.reason !== "") {
       obj.reason = message.reason;
     }
+    if (message.unhealthy !== false) {
+      obj.unhealthy = message.unhealthy;
+    }
     return obj;
   },
 
@@ -359,6 +376,7 @@ export const ServiceDeregistered: MessageFns<ServiceDeregistered, "docmesh.regis
     message.service = object.service ?? "";
     message.instanceId = object.instanceId ?? "";
     message.reason = object.reason ?? "";
+    message.unhealthy = object.unhealthy ?? false;
     return message;
   },
 };
