@@ -101,6 +101,13 @@ describe('supervisor', () => {
       'a cannot start: a: DATABASE_URL is not set',
     )
     expect(changes).toEqual(['a starting', 'a failed'])
+  })
+
+  it('tells of a process that gives up after it was ready, not of one that never was', async () => {
+    const refuse = 'process.exit(78)'
+    const [first] = await supervise().start([service('a', `if (starts > 1) ${refuse}`)])
+    await expect(supervisor.start([service('b', refuse)])).rejects.toThrow('b cannot start')
+    process.kill(Number(first?.address.split(':')[1]), 'SIGKILL')
     expect((await supervisor.gaveUp).spec.name).toBe('a')
   })
 

@@ -42,8 +42,12 @@ export function createSupervisor({
   const gaveUp = Promise.withResolvers<SupervisedProcess>()
   let stopping: Promise<void> | undefined
 
+  const wereReady = new WeakSet<SupervisedProcess>()
+
   const noticed = (changed: SupervisedProcess): void => {
-    if (changed.state().kind === 'failed') gaveUp.resolve(changed)
+    const { kind } = changed.state()
+    if (kind === 'ready') wereReady.add(changed)
+    if (kind === 'failed' && wereReady.has(changed)) gaveUp.resolve(changed)
     onChange(changed)
   }
 
