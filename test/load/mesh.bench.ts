@@ -1,16 +1,20 @@
-// The mesh against its peers: the same echo of 256 bytes, in separate processes, in turns. Ends in one line of JSON.
+// The mesh against its peers: the same echo of 256 bytes, in separate processes, in turns. Each set has new processes: equal
+// ones differ by 5 % for as long as they live. Ends in one line of JSON.
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { parseArgs } from 'node:util'
 import { freePort } from '@docmesh/testing'
 import type { Round } from './mesh/child.ts'
 
-const PEERS = ['raw', 'mesh', 'nice', 'connect', 'moleculer'] as const
+const PEERS = ['raw', 'deadline', 'mesh', 'nice', 'connect', 'moleculer'] as const
 type Peer = (typeof PEERS)[number]
+/** Of peer `deadline`: raw, but for the time limit that every call of the mesh has. */
+const DEADLINE_MS = '5000'
 
 const { values } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '6' },
+    sets: { type: 'string', default: '3' },
+    rounds: { type: 'string', default: '3' },
     ms: { type: 'string', default: '2000' },
     'in-flight': { type: 'string', default: '64' },
     peers: { type: 'string', default: PEERS.join(',') },
@@ -19,7 +23,7 @@ const { values } = parseArgs({
 })
 if (values.help) {
   process.stdout.write(
-    `npm run bench:mesh -- [--rounds 6] [--ms 2000] [--in-flight 64] [--peers ${PEERS.join(',')}]\n`,
+    `npm run bench:mesh -- [--sets 3] [--rounds 3] [--ms 2000] [--in-flight 64] [--peers ${PEERS.join(',')}]\n`,
   )
   process.exit(0)
 }
@@ -101,6 +105,10 @@ async function startSide(peer: Peer): Promise<Side> {
     ])
     return sideOf(server, client)
   }
+  if (peer === 'deadline') {
+    const server = await start('mesh/raw-server.ts')
+    return sideOf(server, await start('mesh/raw-client.ts', [server.address, DEADLINE_MS]))
+  }
   const server = await start(`mesh/${peer}-server.ts`)
   const client = await start(`mesh/${peer}-client.ts`, [server.address])
   return sideOf(server, client)
@@ -140,41 +148,57 @@ const median = (numbers: readonly number[]): number => {
   return sorted[Math.floor(sorted.length / 2)] ?? 0
 }
 
-function summary({ rounds, firstRss }: Side, raw: Side | undefined) {
+const roundsOf = (sides: readonly Side[]): Figures[] => sides.flatMap(({ rounds }) => rounds)
+
+function summary(sides: readonly Side[], raw: readonly Side[]) {
+  const rounds = roundsOf(sides)
+  const rawRounds = roundsOf(raw)
   const of = (key: keyof Figures, digits: number): number =>
     Number(median(rounds.map((round) => round[key])).toFixed(digits))
-  const ratios = rounds.map(({ rate }, index) => rate / (raw?.rounds[index]?.rate ?? Number.NaN))
+  const ratios = rounds.map(({ rate }, index) => rate / (rawRounds[index]?.rate ?? Number.NaN))
   return {
-    ratio_to_raw: raw ? Number(median(ratios).toFixed(3)) : null,
+    ratio_to_raw: raw.length > 0 ? Number(median(ratios).toFixed(3)) : null,
     calls_per_second: of('rate', 0),
     p50_ms: of('p50', 2),
     p99_ms: of('p99', 2),
     client_cpu_us: of('clientCpu', 1),
     server_cpu_us: of('serverCpu', 1),
-    client_first_rss_mib: Math.round(firstRss / 2 ** 20),
+    client_first_rss_mib: Math.round(median(sides.map(({ firstRss }) => firstRss)) / 2 ** 20),
     client_rss_mib: of('clientRss', 0),
     server_rss_mib: of('serverRss', 0),
   }
 }
 
-try {
-  const sides = new Map<Peer, Side>()
-  for (const peer of peers) sides.set(peer, await startSide(peer))
-  for (const side of sides.values()) await turn(side)
-  for (let round = 0; round < Number(values.rounds); round++) {
-    const order = round % 2 === 0 ? [...sides] : [...sides].reverse()
-    for (const [, side] of order) side.rounds.push(await turn(side))
-    const rates = [...sides].map(([peer, { rounds }]) => `${peer} ${Math.round(rounds.at(-1)?.rate ?? 0)}/s`)
-    process.stderr.write(`round ${round + 1} of ${values.rounds}: ${rates.join(', ')}\n`)
-  }
-  const raw = sides.get('raw')
-  const results = Object.fromEntries([...sides].map(([peer, side]) => [peer, summary(side, raw)]))
-  process.stdout.write(
-    `${JSON.stringify({ bench: 'mesh', transport: 'grpc-js', in_flight: inFlight, ...results })}\n`,
-  )
-} finally {
-  for (const child of children.reverse()) {
+async function endChildren(): Promise<void> {
+  for (const child of children.splice(0).reverse()) {
     child.disconnect()
     await once(child, 'exit')
   }
 }
+
+async function runSet(set: number): Promise<Map<Peer, Side>> {
+  try {
+    const sides = new Map<Peer, Side>()
+    for (const peer of peers) sides.set(peer, await startSide(peer))
+    for (const side of sides.values()) await turn(side)
+    for (let round = 0; round < Number(values.rounds); round++) {
+      const order = (set + round) % 2 === 0 ? [...sides] : [...sides].reverse()
+      for (const [, side] of order) side.rounds.push(await turn(side))
+      const rates = [...sides].map(
+        ([peer, { rounds }]) => `${peer} ${Math.round(rounds.at(-1)?.rate ?? 0)}/s`,
+      )
+      process.stderr.write(`set ${set + 1}, round ${round + 1}: ${rates.join(', ')}\n`)
+    }
+    return sides
+  } finally {
+    await endChildren()
+  }
+}
+
+const sets: Map<Peer, Side>[] = []
+for (let set = 0; set < Number(values.sets); set++) sets.push(await runSet(set))
+const sidesOf = (peer: Peer): Side[] => sets.flatMap((sides) => sides.get(peer) ?? [])
+const results = peers.map((peer) => [peer, summary(sidesOf(peer), sidesOf('raw'))])
+process.stdout.write(
+  `${JSON.stringify({ bench: 'mesh', transport: 'grpc-js', in_flight: inFlight, ...Object.fromEntries(results) })}\n`,
+)
