@@ -56,8 +56,12 @@ export async function openBlobs(folder: string): Promise<Blobs> {
   async function move(from: string, sha256: string): Promise<void> {
     const to = path(sha256)
     if (await exists(to)) return unlink(from)
-    await mkdir(join(to, '..'), { recursive: true })
+    const folder = join(to, '..')
+    const made = await mkdir(folder, { recursive: true })
     await rename(from, to)
+    // A name is on the disk when its folder is; a document that is committed must not lose its content to a power cut.
+    await flush(folder)
+    if (made !== undefined) for (const parent of [folder, made]) await flush(join(parent, '..'))
   }
 
   /** Largest first. */
@@ -106,6 +110,13 @@ export async function openBlobs(folder: string): Promise<Blobs> {
     },
     probe: () => access(staging, constants.W_OK),
   }
+}
+
+/** Windows opens no folder, and keeps names by itself. */
+async function flush(folder: string): Promise<void> {
+  if (process.platform === 'win32') return
+  await using handle = await open(folder)
+  await handle.sync()
 }
 
 async function openStaged(
