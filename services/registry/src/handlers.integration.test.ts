@@ -216,6 +216,17 @@ describe('Register', () => {
     })
   })
 
+  it('tells of every circuit that is open, however much else its caller reports', async () => {
+    const reporting = lease()
+    await reporting.say(registration(describing('a')))
+    for (let i = 0; i < 60; i++) reporting.tell(incident())
+    reporting.tell(incident({ kind: IncidentKind.CIRCUIT_OPENED, methodClass: 'read' }))
+    await reporting.say(heartbeat(SERVING))
+    expect((await client.getStatus({})).breakers).toMatchObject([
+      { service: 'analysis', methodClass: 'read', state: 'OPEN', callerInstanceId: 'a' },
+    ])
+  })
+
   it('refuses a heartbeat that comes first, and a message without content', async () => {
     for (const first of [heartbeat(SERVING), undefined]) {
       await expect(lease().say(first)).rejects.toMatchObject({

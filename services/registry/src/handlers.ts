@@ -14,6 +14,7 @@ import {
   rpcError,
 } from '@docmesh/rpc'
 import type { Metrics } from '@docmesh/telemetry'
+import { createCircuits } from './circuits.ts'
 import type { Incident } from './incident.ts'
 import { leaseHandlers } from './lease-handlers.ts'
 import type { Registry } from './registry.ts'
@@ -35,9 +36,10 @@ export function registryHandlers(
 ): Handlers<typeof RegistryServiceDefinition> {
   const watchers = metrics.gauge('docmesh_registry_watchers')
   const encode = updateEncoder(registry.epoch, metrics)
+  const circuits = createCircuits(registry)
 
   return {
-    ...leaseHandlers(registry, metrics, onIncident),
+    ...leaseHandlers(registry, metrics, { circuits, onIncident }),
     async *watch(request, { signal }) {
       const { epoch, fromRevision, options } = watchFrom(request)
       watchers.inc()
@@ -90,6 +92,7 @@ export function registryHandlers(
         massExpiryGuard: registry.guarded(),
         policiesPending: registry.policiesPending(),
         acknowledgedRevision: registry.acknowledged(),
+        breakers: [...circuits.list()],
         ...status?.(),
       }
     },

@@ -6,6 +6,7 @@ import {
 import { durationOf, type Handlers, invalidRequest, msOf } from '@docmesh/rpc'
 import type { Metrics } from '@docmesh/telemetry'
 import { createAllowance } from './allowance.ts'
+import type { Circuits } from './circuits.ts'
 import type { Incident } from './incident.ts'
 import type { LeaseStream } from './lease.ts'
 import { interruptible } from './lease-stream.ts'
@@ -30,7 +31,7 @@ const DRAIN_WAIT_MS = 2_000
 export function leaseHandlers(
   registry: Registry,
   metrics: Metrics,
-  onIncident: (incident: Incident) => void,
+  { circuits, onIncident }: { circuits: Pick<Circuits, 'note'>; onIncident: (incident: Incident) => void },
 ): LeaseHandlers {
   const incidents = metrics.counter('docmesh_registry_incidents_total')
   const ttl = durationOf(registry.leaseTtlMs)
@@ -74,6 +75,7 @@ export function leaseHandlers(
           } else if (message?.$case === 'incident' && description) {
             const incident = incidentFrom(message.value, description)
             incidents.inc({ kind: incident.kind })
+            circuits.note(incident)
             if (allowance.take()) onIncident(incident)
           } else {
             throw invalidRequest([

@@ -707,7 +707,7 @@ export interface GetStatusResponse {
   startedAt:
     | Date
     | undefined;
-  /** Circuit breakers of the caller, when the replica calls others. */
+  /** Circuit breakers of the mesh that are not closed, as their callers told this replica; at most 1,000. */
   breakers: BreakerStatus[];
   /** True while the policies have not been read from the database yet. */
   policiesPending: boolean;
@@ -721,20 +721,20 @@ export interface GetStatusResponse {
   acknowledgedRevision: bigint;
 }
 
-/** BreakerStatus is one circuit breaker. */
+/** BreakerStatus is the circuit breaker of one caller. What it counts, the caller itself tells (`GetMeshView`). */
 export interface BreakerStatus {
   /** Service that is called. */
   service: string;
   /** Class of methods that share the breaker. */
   methodClass: string;
-  /** CLOSED, OPEN or HALF_OPEN. */
+  /** OPEN or HALF_OPEN. */
   state: string;
-  /** Calls in the window. */
-  calls: number;
-  /** Failed calls in the window. */
-  failures: number;
-  /** When it may be tried again, while open. */
-  retryAt: Date | undefined;
+  /** Service of the caller. */
+  callerService: string;
+  /** Instance of the caller. */
+  callerInstanceId: string;
+  /** When it entered this state, by the clock of the caller. */
+  changedAt: Date | undefined;
 }
 
 function createBaseRegistration(): Registration {
@@ -5736,7 +5736,7 @@ export const GetStatusResponse: MessageFns<GetStatusResponse, "docmesh.registry.
 };
 
 function createBaseBreakerStatus(): BreakerStatus {
-  return { service: "", methodClass: "", state: "", calls: 0, failures: 0, retryAt: undefined };
+  return { service: "", methodClass: "", state: "", callerService: "", callerInstanceId: "", changedAt: undefined };
 }
 
 export const BreakerStatus: MessageFns<BreakerStatus, "docmesh.registry.v1.BreakerStatus"> = {
@@ -5752,14 +5752,14 @@ export const BreakerStatus: MessageFns<BreakerStatus, "docmesh.registry.v1.Break
     if (message.state !== "") {
       writer.uint32(26).string(message.state);
     }
-    if (message.calls !== 0) {
-      writer.uint32(32).int32(message.calls);
+    if (message.callerService !== "") {
+      writer.uint32(58).string(message.callerService);
     }
-    if (message.failures !== 0) {
-      writer.uint32(40).int32(message.failures);
+    if (message.callerInstanceId !== "") {
+      writer.uint32(66).string(message.callerInstanceId);
     }
-    if (message.retryAt !== undefined) {
-      Timestamp.encode(toTimestamp(message.retryAt), writer.uint32(50).fork()).join();
+    if (message.changedAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.changedAt), writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -5801,28 +5801,28 @@ export const BreakerStatus: MessageFns<BreakerStatus, "docmesh.registry.v1.Break
             message.state = reader.string();
             continue;
           }
-          case 4: {
-            if (tag !== 32) {
+          case 7: {
+            if (tag !== 58) {
               break;
             }
 
-            message.calls = reader.int32();
+            message.callerService = reader.string();
             continue;
           }
-          case 5: {
-            if (tag !== 40) {
+          case 8: {
+            if (tag !== 66) {
               break;
             }
 
-            message.failures = reader.int32();
+            message.callerInstanceId = reader.string();
             continue;
           }
-          case 6: {
-            if (tag !== 50) {
+          case 9: {
+            if (tag !== 74) {
               break;
             }
 
-            message.retryAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            message.changedAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -5846,12 +5846,20 @@ export const BreakerStatus: MessageFns<BreakerStatus, "docmesh.registry.v1.Break
         ? globalThis.String(object.method_class)
         : "",
       state: isSet(object.state) ? globalThis.String(object.state) : "",
-      calls: isSet(object.calls) ? globalThis.Number(object.calls) : 0,
-      failures: isSet(object.failures) ? globalThis.Number(object.failures) : 0,
-      retryAt: isSet(object.retryAt)
-        ? fromJsonTimestamp(object.retryAt)
-        : isSet(object.retry_at)
-        ? fromJsonTimestamp(object.retry_at)
+      callerService: isSet(object.callerService)
+        ? globalThis.String(object.callerService)
+        : isSet(object.caller_service)
+        ? globalThis.String(object.caller_service)
+        : "",
+      callerInstanceId: isSet(object.callerInstanceId)
+        ? globalThis.String(object.callerInstanceId)
+        : isSet(object.caller_instance_id)
+        ? globalThis.String(object.caller_instance_id)
+        : "",
+      changedAt: isSet(object.changedAt)
+        ? fromJsonTimestamp(object.changedAt)
+        : isSet(object.changed_at)
+        ? fromJsonTimestamp(object.changed_at)
         : undefined,
     };
   },
@@ -5867,14 +5875,14 @@ export const BreakerStatus: MessageFns<BreakerStatus, "docmesh.registry.v1.Break
     if (message.state !== "") {
       obj.state = message.state;
     }
-    if (message.calls !== 0) {
-      obj.calls = Math.round(message.calls);
+    if (message.callerService !== "") {
+      obj.callerService = message.callerService;
     }
-    if (message.failures !== 0) {
-      obj.failures = Math.round(message.failures);
+    if (message.callerInstanceId !== "") {
+      obj.callerInstanceId = message.callerInstanceId;
     }
-    if (message.retryAt !== undefined) {
-      obj.retryAt = message.retryAt.toISOString();
+    if (message.changedAt !== undefined) {
+      obj.changedAt = message.changedAt.toISOString();
     }
     return obj;
   },
@@ -5887,9 +5895,9 @@ export const BreakerStatus: MessageFns<BreakerStatus, "docmesh.registry.v1.Break
     message.service = object.service ?? "";
     message.methodClass = object.methodClass ?? "";
     message.state = object.state ?? "";
-    message.calls = object.calls ?? 0;
-    message.failures = object.failures ?? 0;
-    message.retryAt = object.retryAt ?? undefined;
+    message.callerService = object.callerService ?? "";
+    message.callerInstanceId = object.callerInstanceId ?? "";
+    message.changedAt = object.changedAt ?? undefined;
     return message;
   },
 };
