@@ -45,6 +45,8 @@ export interface Engine {
 /** Another one when runs under way would not survive a change of the pipeline. */
 const RUNS_VERSION = '1'
 
+const SWEEP_MS = 60 * 60 * 1_000
+
 /** Analyses, batches and jobs, and the workflows that run them: each needs one of the others, so they come up together. */
 export async function openEngine({
   db,
@@ -90,6 +92,11 @@ export async function openEngine({
   })
   ended.resolve(batches.onEnded)
   starter.resolve(analyses)
+  const sweep = (): Promise<void> =>
+    batches
+      .sweep()
+      .catch((err) => logger.warn({ err }, 'cannot remove unfinished batches; trying again in an hour'))
+  const sweeping = setInterval(sweep, SWEEP_MS).unref()
   let stopped: Promise<void> | undefined
   const stop = (): Promise<void> => {
     stopped ??= workflows.stop()
@@ -101,6 +108,7 @@ export async function openEngine({
     workflows,
     stop,
     async close() {
+      clearInterval(sweeping)
       await stop()
       await batchChanges.close()
       await changes.close()

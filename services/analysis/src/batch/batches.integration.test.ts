@@ -251,6 +251,27 @@ describe('creating', () => {
     expect(batch.total).toBe(510)
   })
 
+  it('keeps a batch whose stream broke for a day, and not longer', async () => {
+    for (const requestId of ['yesterday', 'today']) {
+      const leaving = new AbortController()
+      const parts = leavingAfter({ requestId }, documentIds(500), () => leaving.abort())
+      await failure(client.createBatch(parts, { signal: leaving.signal }))
+    }
+    await world.db.query(
+      `update batches set created_at = created_at - interval '25 hours' where request_id = 'yesterday'`,
+    )
+    const complete = await create({}, documentIds(1))
+    await world.db.query(`update batches set created_at = created_at - interval '25 hours' where id = $1`, [
+      complete.id,
+    ])
+    await world.sweep()
+    const left = await world.db.query(
+      `select request_id from batches where request_id in ('yesterday', 'today')`,
+    )
+    expect(left).toEqual([{ request_id: 'today' }])
+    expect((await get(complete.id)).state).toBe(BatchState.RUNNING)
+  })
+
   it('refuses a new document for a batch that was complete', async () => {
     const ids = documentIds(2)
     const { id } = await create({ requestId: 'closed' }, ids)

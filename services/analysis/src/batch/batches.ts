@@ -62,7 +62,7 @@ export interface NewBatch {
 export interface Batches {
   /**
    * Adds the documents, slice by slice, and starts the first analyses when all are there. A stream that breaks leaves what
-   * came for a repetition with its request id; one that is wrong leaves nothing. Throws UNKNOWN_RULE_PACK, EMPTY_BATCH,
+   * came for a repetition with its request id within a day; one that is wrong leaves nothing. Throws UNKNOWN_RULE_PACK, EMPTY_BATCH,
    * BATCH_TOO_LARGE, and BATCH_CLOSED for a new document in a batch that was complete before.
    */
   create(
@@ -77,6 +77,8 @@ export interface Batches {
   cancel(id: string, caller: Caller): Promise<Batch>
   /** In the transaction in which any analysis completes, fails or is cancelled: starts the next, or ends its batch. */
   onEnded(tx: Queryable, analysis: BatchedAnalysis): Promise<void>
+  /** Removes what streams left that broke a day ago; to be called now and then. */
+  sweep(): Promise<void>
   /** The analyses of this document will never end: in their batches they count as cancelled. */
   onErased(tx: Queryable, documentId: string): Promise<void>
 }
@@ -205,6 +207,7 @@ export function createBatches({ store, changes, analyses, packs, publish, clock,
         get: () => get(id, caller),
         analysis: (analysisId) => analyses.get(analysisId, caller).catch(unlessErased),
       }),
+    sweep: () => store.discardStale(),
     async cancel(id, caller) {
       await get(id, caller)
       await change(id, async (tx, batch) => {

@@ -128,6 +128,14 @@ export function batchStore(db: Postgres) {
       )
     },
 
+    /** Batches whose documents never were all there: for a day somebody may come back and send the rest. */
+    async discardStale(): Promise<void> {
+      await db.query(
+        `delete from batches where closed_at is null and ended_at is null and created_at < now() - interval '1 day'
+         returning pg_notify('${CHANGED}', id::text)`,
+      )
+    },
+
     /** Adds the documents that are not in the batch, in the order given. Returns how many. */
     async add(tx: Queryable, { id, total }: Batch, documentIds: readonly string[]): Promise<number> {
       const rows = await tx.query(

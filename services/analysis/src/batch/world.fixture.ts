@@ -151,6 +151,7 @@ export async function startBatchWorld(databaseUrl: string, { poolMax = 10 } = {}
     address: listener.address,
     client: clientAs('acme'),
     clientAs,
+    sweep: batches.sweep,
     /** Ids of the analyses of a batch in the order of their start. */
     async children(batchId: string, state?: Analysis['state']): Promise<string[]> {
       const rows = await db.query<Row>(
