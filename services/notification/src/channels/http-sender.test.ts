@@ -48,10 +48,10 @@ describe('an answer', () => {
     expect(await outcomeOf({ status })).toMatchObject({ permanent: false, serverFault: true })
   })
 
-  it('that is not one of the provider is a fault, whatever its status', async () => {
+  it('that is not one of the provider fails, but not its server: others share that, and this address may be wrong', async () => {
     expect(await outcomeOf({ body: '<html>' }, (body) => body === 'ok')).toMatchObject({
       permanent: false,
-      serverFault: true,
+      serverFault: false,
       error: 'answered 200, but not as the provider does',
     })
     expect(await outcomeOf({ body: 'ok' }, (body) => body === 'ok')).toEqual({ kind: 'delivered' })

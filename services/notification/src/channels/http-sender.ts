@@ -26,7 +26,7 @@ export function httpSender({ url, request, accepts }: HttpChannel, { post, clock
   const outcomeOf = ({ status, retryAfter, body }: HttpAnswer): Outcome => {
     if (status >= 200 && status < 300) {
       if (!accepts || accepts(body)) return { kind: 'delivered' }
-      return failure(`answered ${status}, but not as the provider does`, { serverFault: true })
+      return failure(`answered ${status}, but not as the provider does`, {})
     }
     const retryAfterMs = retryAfterOf(retryAfter, clock())
     if (status >= 500) return failure(`answered ${status}`, { serverFault: true, retryAfterMs })
