@@ -10,7 +10,6 @@ import type { Packs } from './packs.ts'
 import { patiently } from './patiently.ts'
 import type { Finding } from './rules/findings.ts'
 import type { AnalysisFilter } from './store.ts'
-import { repeated } from './text.ts'
 import type { Outlook } from './wire.ts'
 
 /** An analysis to start without asking the document service: its first step looks for the document. */
@@ -207,13 +206,13 @@ export function createAnalyses({ changes, documents, packs, ids, ...deps }: Anal
 }
 
 const notFound = (id: string): RpcError =>
-  rpcError('ANALYSIS_NOT_FOUND', `No analysis has the id "${repeated(id)}".`, {
-    resource: { type: 'analysis', name: repeated(id) },
+  rpcError('ANALYSIS_NOT_FOUND', `No analysis has the id "${id}".`, {
+    resource: { type: 'analysis', name: id },
   })
 
 const documentNotFound = (id: string): RpcError =>
-  rpcError('DOCUMENT_NOT_FOUND', `No document has the id "${repeated(id)}".`, {
-    resource: { type: 'document', name: repeated(id) },
+  rpcError('DOCUMENT_NOT_FOUND', `No document has the id "${id}".`, {
+    resource: { type: 'document', name: id },
   })
 
 const notCompleted = ({ id, state, failure }: Analysis): RpcError =>

@@ -16,6 +16,6 @@ export function checkText(field: string, text: string, max = MAX_TEXT): void {
   if (faults.length > 0) throw invalidRequest(faults)
 }
 
-/** A caller's words as an error may repeat them: errors travel in trailers, and one too large breaks the connection. */
+/** A caller's words as an error may repeat them and still have room for what helps: a status has little. */
 export const repeated = (text: string): string =>
   text.length <= MAX_TEXT ? text : `${text.slice(0, MAX_TEXT - 1).toWellFormed()}…`

@@ -5,7 +5,6 @@ import { type Page, type PageRequest, pageFrom, RpcError, readPage, rpcError } f
 import type { Analysis, Caller, Options } from '../analysis.ts'
 import type { Changes } from '../changes.ts'
 import type { Packs } from '../packs.ts'
-import { repeated } from '../text.ts'
 import {
   type Batch,
   counted,
@@ -282,8 +281,8 @@ const eventOptions = ({ id, tenantId, requestedBy }: Batch) => ({
 })
 
 const notFound = (id: string): RpcError =>
-  rpcError('BATCH_NOT_FOUND', `No batch has the id "${repeated(id)}".`, {
-    resource: { type: 'batch', name: repeated(id) },
+  rpcError('BATCH_NOT_FOUND', `No batch has the id "${id}".`, {
+    resource: { type: 'batch', name: id },
   })
 
 const closed = ({ id, state }: Batch): RpcError =>

@@ -6,7 +6,7 @@ import {
   type CreateBatchRequest,
 } from '@docmesh/contracts/analysis/v1/batch'
 import { durationOf, type Handlers, invalidRequest } from '@docmesh/rpc'
-import { repeated, textFaults } from '../text.ts'
+import { textFaults } from '../text.ts'
 import { analysisMessage, optionsFrom, PRIORITIES } from '../wire.ts'
 import { type Batch, DEFAULT_PARALLELISM, MAX_PARALLELISM, meanScore, remainingMs } from './batch.ts'
 import { type Batches, isId, type NewBatch } from './batches.ts'
@@ -96,7 +96,7 @@ function documentIdOf({ part }: CreateBatchRequest): string {
     throw invalidRequest([{ field: 'header', description: 'send it once, as the first message' }])
   if (part === undefined || !isId(part.value))
     throw invalidRequest([
-      { field: 'document_id', description: `"${repeated(part?.value ?? '')}" is not the id of a document` },
+      { field: 'document_id', description: `"${part?.value ?? ''}" is not the id of a document` },
     ])
   return part.value
 }

@@ -11,7 +11,7 @@ import {
 } from '@docmesh/rpc'
 import type { Job, JobFilter, Jobs } from '@docmesh/workflow'
 import { fitting } from '../pages.ts'
-import { checkText, repeated } from '../text.ts'
+import { checkText } from '../text.ts'
 
 const MAX_STATES = 100
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
@@ -129,8 +129,8 @@ const isStruct = (input: unknown): input is Record<string, unknown> =>
   typeof input === 'object' && input !== null && !Array.isArray(input)
 
 const notFound = (id: string): RpcError =>
-  rpcError('JOB_NOT_FOUND', `No job has the id "${repeated(id)}".`, {
-    resource: { type: 'job', name: repeated(id) },
+  rpcError('JOB_NOT_FOUND', `No job has the id "${id}".`, {
+    resource: { type: 'job', name: id },
   })
 
 const notDead = ({ id, state }: Job): RpcError =>
