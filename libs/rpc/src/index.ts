@@ -23,6 +23,7 @@ export {
 export { callLogFields, codeOfError, logLayer, metricsLayer } from './observe.ts'
 export { type Page, type PageRequest, pageFrom, readPage } from './paging.ts'
 export { type Handlers, type Implementation, implement, routesOf, unimplementedMethods } from './server.ts'
+export { checkText, textFaults } from './text.ts'
 export {
   type ClientTransport,
   type Connection,

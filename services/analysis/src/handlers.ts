@@ -3,12 +3,11 @@ import {
   type AnalysisServiceDefinition,
   Finding as FindingMessage,
 } from '@docmesh/contracts/analysis/v1/analysis'
-import { type Handlers, invalidRequest, pageFrom, readPage } from '@docmesh/rpc'
+import { checkText, type Handlers, invalidRequest, pageFrom, readPage } from '@docmesh/rpc'
 import type { Analyses } from './analyses.ts'
 import type { Analysis } from './analysis.ts'
 import { fitting } from './pages.ts'
 import type { Reports } from './reports.ts'
-import { checkText } from './text.ts'
 import { analysisMessage, findingMessage, optionsFrom, SEVERITIES, stateFrom } from './wire.ts'
 
 const CHUNK_BYTES = 64 * 1024

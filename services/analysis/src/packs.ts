@@ -2,10 +2,10 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { rpcError } from '@docmesh/rpc'
 import type { PackRef } from './analysis.ts'
+import { repeated } from './repeated.ts'
 import type { DocumentText } from './rules/document-text.ts'
 import { foldText } from './rules/fold.ts'
 import { type CompiledPack, loadPacks } from './rules/pack.ts'
-import { repeated } from './text.ts'
 
 /** The rule packs that analyses can use. */
 export interface Packs {

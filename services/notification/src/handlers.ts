@@ -1,5 +1,5 @@
 import type { NotificationServiceDefinition } from '@docmesh/contracts/notification/v1/notification'
-import { type CallContext, type Handlers, invalidRequest, pageFrom, readPage } from '@docmesh/rpc'
+import { type CallContext, checkText, type Handlers, invalidRequest, pageFrom, readPage } from '@docmesh/rpc'
 import type { LiveFeed } from './live-feed.ts'
 import type { Owner } from './model.ts'
 import { ANONYMOUS, type Notifications } from './notifications.ts'
@@ -15,22 +15,10 @@ import {
 } from './wire.ts'
 
 const MAX_IDS = 1_000
-const MAX_TEXT = 255
 const SEQ = /^\d{1,18}$/
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 const ownerOf = ({ tenantId, userId }: CallContext): Owner => ({ tenantId, userId: userId || ANONYMOUS })
-
-/**
- * PostgreSQL takes no NUL, and no key of any length.
- *
- * @throws INVALID_REQUEST that names the first field whose text cannot be used.
- */
-function checkTexts(texts: Readonly<Record<string, string>>): void {
-  for (const [field, text] of Object.entries(texts))
-    if (text.length > MAX_TEXT || text.includes('\0'))
-      throw invalidRequest([{ field, description: `at most ${MAX_TEXT} characters, none of them NUL` }])
-}
 
 /** NotificationService: wire ↔ domain. Users see what is theirs; a call without a user is that of `anonymous`. */
 export const notificationHandlers = (
@@ -49,14 +37,14 @@ export const notificationHandlers = (
     return { notifications: items.map(notificationMessage), nextPageToken, unreadCount }
   },
   async *watchNotifications({ afterId }, call) {
-    checkTexts({ after_id: afterId })
+    checkText('after_id', afterId)
     for await (const { notification, unreadCount } of feed.watch(ownerOf(call), afterId, call.signal))
       yield { notification: notificationMessage(notification), unreadCount }
   },
   async markNotificationsRead({ notificationIds }, call) {
     if (notificationIds.length > MAX_IDS)
       throw invalidRequest([{ field: 'notification_ids', description: `at most ${MAX_IDS}` }])
-    checkTexts(Object.fromEntries(notificationIds.map((id, index) => [`notification_ids[${index}]`, id])))
+    for (const [index, id] of notificationIds.entries()) checkText(`notification_ids[${index}]`, id)
     return { unreadCount: await notifications.markRead(ownerOf(call), notificationIds) }
   },
   async getPreferences(_request, call) {
@@ -69,7 +57,7 @@ export const notificationHandlers = (
     return { preferences: preferencesMessage(put) }
   },
   async listDeliveries(request, call) {
-    checkTexts({ notification_id: request.notificationId })
+    checkText('notification_id', request.notificationId)
     const { size, after } = readPage(request, (key) => UUID.test(key))
     const found = await notifications.listDeliveries(ownerOf(call), {
       before: after,
@@ -81,12 +69,13 @@ export const notificationHandlers = (
     return { deliveries: items.map(deliveryMessage), nextPageToken }
   },
   async retryDelivery({ deliveryId, requestId }, call) {
-    checkTexts({ delivery_id: deliveryId, request_id: requestId })
+    checkText('delivery_id', deliveryId)
+    checkText('request_id', requestId)
     const delivery = await notifications.retryDelivery(ownerOf(call), deliveryId, requestId)
     return { delivery: deliveryMessage(delivery) }
   },
   async sendTestNotification({ channel, requestId }, call) {
-    checkTexts({ request_id: requestId })
+    checkText('request_id', requestId)
     const known = channelOf(channel)
     if (known === undefined || known === 'in_app')
       throw invalidRequest([{ field: 'channel', description: oneOfChannels(OUTSIDE_CHANNELS) }])

@@ -5,8 +5,7 @@ import {
   BatchState,
   type CreateBatchRequest,
 } from '@docmesh/contracts/analysis/v1/batch'
-import { durationOf, type Handlers, invalidRequest } from '@docmesh/rpc'
-import { textFaults } from '../text.ts'
+import { durationOf, type Handlers, invalidRequest, textFaults } from '@docmesh/rpc'
 import { analysisMessage, optionsFrom, PRIORITIES } from '../wire.ts'
 import { type Batch, DEFAULT_PARALLELISM, MAX_PARALLELISM, meanScore, remainingMs } from './batch.ts'
 import { type Batches, isId, type NewBatch } from './batches.ts'

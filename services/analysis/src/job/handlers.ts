@@ -1,6 +1,7 @@
 import { Job as JobMessage, type JobServiceDefinition, JobState } from '@docmesh/contracts/ops/v1/job'
 import {
   type CallContext,
+  checkText,
   durationOf,
   type Handlers,
   invalidRequest,
@@ -11,7 +12,6 @@ import {
 } from '@docmesh/rpc'
 import type { Job, JobFilter, Jobs } from '@docmesh/workflow'
 import { fitting } from '../pages.ts'
-import { checkText } from '../text.ts'
 
 const MAX_STATES = 100
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/

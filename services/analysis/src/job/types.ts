@@ -3,7 +3,7 @@ import { invalidRequest, runInCall } from '@docmesh/rpc'
 import { defineJob, type JobContext, type JobType } from '@docmesh/workflow'
 import { z } from 'zod'
 import type { Caller, Options } from '../analysis.ts'
-import { repeated } from '../text.ts'
+import { repeated } from '../repeated.ts'
 import { localeFrom } from '../wire.ts'
 
 /** What the jobs need of the analyses; both give the first analysis again for a request id that they know. */
